@@ -1,0 +1,53 @@
+"""Every exception of tinygraph.
+
+    TinygraphError
+    ├── ShapeError          shapes, dtypes or attributes that do not fit together
+    ├── TraceError          Python did something with a symbolic tensor that a graph cannot hold
+    ├── VerifyError         a graph is not well formed; after a pass: that pass is wrong
+    ├── ModelFormatError    a file is not what it claims to be, or is damaged
+    ├── UnsupportedOp       a file uses operators that tinygraph does not know; lists them all
+    ├── NotDifferentiable   a gradient was asked through an op that has none
+    ├── BudgetError         an answer would take more memory or work than was allowed
+    └── UsageError          a wrong name, argument or option
+
+A message names the op and the module path, what was given, the rule it broke, and what to
+try. `assert` is for bugs of tinygraph itself.
+"""
+
+from __future__ import annotations
+
+
+class TinygraphError(Exception):
+    """Base of all errors that tinygraph raises on purpose."""
+
+
+class ShapeError(TinygraphError, ValueError):
+    """Shapes, dtypes or attributes that do not fit together."""
+
+
+class TraceError(TinygraphError, TypeError):
+    """Python did something with a symbolic tensor that a static graph cannot hold."""
+
+
+class VerifyError(TinygraphError):
+    """A graph is not well formed."""
+
+
+class ModelFormatError(TinygraphError, ValueError):
+    """A model or weight file is damaged, hostile, or not of the format it claims."""
+
+
+class UnsupportedOp(TinygraphError):
+    """A file holds operators that tinygraph does not know."""
+
+
+class NotDifferentiable(TinygraphError):
+    """A gradient was asked through an op that has none."""
+
+
+class BudgetError(TinygraphError):
+    """An answer would take more memory or work than was allowed."""
+
+
+class UsageError(TinygraphError, ValueError):
+    """A wrong name, argument or option."""

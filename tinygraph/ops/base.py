@@ -1,0 +1,303 @@
+"""The contract of an op, and the registry.
+
+An op is one room: a frozen dataclass whose fields are its attributes, with every rule about
+it in one place, in this order:
+
+    infer      types of the inputs -> types of the outputs, or ShapeError
+    macs       multiply-adds: convolutions, linear layers and matrix products only
+    flops      arithmetic operations: 2 x macs plus every other one; data movement is free
+    kernel     arrays -> arrays: plain, obviously right NumPy, for any float dtype
+    vjp        cotangents of the outputs -> cotangents of the inputs, as new nodes
+    to_onnx    the ONNX node or nodes that compute the same
+    traits     what passes may assume, so that they need not know the op's name
+
+Behind it stands the public function, which works on symbolic tensors and on arrays alike,
+and `@from_onnx(...)` readers of the ONNX operators that map to it.
+
+No rule is optional. Absence is spoken: `macs = no_macs`, `vjp = not_differentiable("why")`,
+`to_onnx = not_in_onnx("why")`. An incomplete op fails at import. Only `lower`, the choice of
+a faster prepared kernel, may be left out.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+
+from tinygraph.errors import NotDifferentiable, ShapeError, UnsupportedOp
+from tinygraph.ir import Array, Symbol, TensorType, infer
+
+Types = Sequence[TensorType]
+Tensor = Any  # a symbolic tensor or an array: public functions take either, and give it back
+Cost = Callable[["Op", Types, Types], int]
+
+OPS: dict[str, type[Op]] = {}
+IMPORTERS: dict[str, Callable[..., Any]] = {}
+
+RULES = ("infer", "macs", "flops", "kernel", "vjp", "to_onnx")
+
+
+class Symbolic:
+    """A stand-in for an array while a graph is being made. tinygraph.trace has the real one."""
+
+    type: TensorType
+
+    def apply(self, op: Op, args: Sequence[Any]) -> Any:
+        """Emits a node; one Tensor, or a tuple of them."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A kernel made ready for given types and constants.
+
+    Attributes:
+        run: run(inputs, outputs, workspace) computes into the given, uninitialised outputs.
+            It never writes to inputs; nothing is carried from one call to the next.
+        workspace: bytes of scratch memory that `run` needs.
+        algorithm: a short name for profiles ("gemm", "im2col").
+    """
+
+    run: Callable[[Sequence[Array], Sequence[Array], Array], None]
+    workspace: int
+    algorithm: str
+
+
+class Op:
+    """Base of all ops; see the module's docstring for the rules."""
+
+    name: ClassVar[str]
+    labels: ClassVar[tuple[str, ...]] = ("y",)
+    arity: ClassVar[tuple[int, int | None]]
+    traits: ClassVar[frozenset[str]] = frozenset()
+
+    # The rules every op must have; declared here for type checkers only.
+    infer: Callable[..., TensorType | tuple[TensorType, ...]]
+    kernel: Callable[..., Any]
+    macs: Callable[[Types, Types], int]
+    flops: Callable[[Types, Types], int]
+    vjp: Callable[..., Any]
+    to_onnx: Callable[..., Any]
+
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        """A faster kernel for these input types, or None to use `kernel`.
+
+        Args:
+            types: types of the inputs.
+            constants: the array of each input that never changes, else None.
+            workers: threads that the kernel may use.
+        """
+        return None
+
+    def check_arity(self, count: int) -> None:
+        """Raises ShapeError unless the op takes that many inputs."""
+        low, high = self.arity
+        if count < low or (high is not None and count > high):
+            wanted = f"{low}" if low == high else f"{low} or more" if high is None else f"{low} to {high}"
+            raise ShapeError(f"takes {wanted} inputs, got {count}")
+
+    def bind(self, dims: Mapping[str, int]) -> Op:
+        """The op with the symbols in its attributes replaced by their numbers."""
+        new = {
+            f.name: tuple(dims.get(d, d) if isinstance(d, Symbol) else d for d in value)
+            for f in fields(self)  # type: ignore[arg-type]  # every registered op is a dataclass
+            if isinstance(value := getattr(self, f.name), tuple) and any(isinstance(d, Symbol) for d in value)
+        }
+        return replace(self, **new) if new else self  # type: ignore[type-var]
+
+    def __str__(self) -> str:
+        """Name and the attributes that differ from their defaults, as dumps print them."""
+        from tinygraph.text import attributes
+
+        return f"{self.name}({attributes(self)})"
+
+
+T = TypeVar("T", bound=type[Op])
+
+
+def register(cls: T) -> T:
+    """Makes a frozen dataclass of the op and files it under its name.
+
+    Raises:
+        TypeError: the op lacks a rule, a docstring or a unique name.
+    """
+    missing = [rule for rule in (*RULES, "name", "arity") if not hasattr(cls, rule)]
+    if missing:
+        raise TypeError(f"op {cls.__name__} lacks {', '.join(missing)}; say not_differentiable(...) and so on where there is none")
+    if not cls.__doc__:
+        raise TypeError(f"op {cls.__name__} lacks a docstring with its formula")
+    doc = cls.__doc__
+    made = dataclass(frozen=True)(cls)
+    made.__doc__ = doc
+    if made.name in OPS:
+        raise TypeError(f"two ops are named {made.name}")
+    OPS[made.name] = made
+    return made
+
+
+def from_onnx(*op_types: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Files a reader of ONNX operators: reader(node, *tensors) -> tensor or tuple.
+
+    `node` is a tinygraph.onnx.load.OnnxNode: its attributes, opset, and constant inputs.
+    An absent optional input arrives as None.
+    """
+
+    def file(reader: Callable[..., Any]) -> Callable[..., Any]:
+        for op_type in op_types:
+            if op_type in IMPORTERS:
+                raise TypeError(f"two readers for ONNX {op_type}")
+            IMPORTERS[op_type] = reader
+        return reader
+
+    return file
+
+
+class Exporter(Protocol):
+    """What `to_onnx(self, export, inputs, types)` may call; see tinygraph.onnx.save.
+
+    `inputs` are names, `types` the input types. It returns the name or names of the results.
+    """
+
+    def node(self, op_type: str, inputs: Sequence[str], outputs: int = 1, **attributes: Any) -> Any:
+        """Adds an ONNX node; the name of its output, or a list of names if several."""
+
+    def const(self, array: Any) -> str:
+        """Adds an initializer; its name."""
+
+
+# ---- spoken absences and common rules ----------------------------------------------------
+
+
+def no_macs(self: Op, inputs: Types, outputs: Types) -> int:
+    """0"""
+    return 0
+
+
+def no_flops(self: Op, inputs: Types, outputs: Types) -> int:
+    """0: data movement"""
+    return 0
+
+
+def per_output(count: int) -> Cost:
+    """A flops rule: that many operations for each element of the first output."""
+
+    def flops(self: Op, inputs: Types, outputs: Types) -> int:
+        return count * outputs[0].size
+
+    flops.__doc__ = f"{count} per output element"
+    return flops
+
+
+def per_input(count: int) -> Cost:
+    """A flops rule: that many operations for each element of the first input."""
+
+    def flops(self: Op, inputs: Types, outputs: Types) -> int:
+        return count * inputs[0].size
+
+    flops.__doc__ = f"{count} per input element"
+    return flops
+
+
+def not_differentiable(why: str) -> Callable[..., Any]:
+    """A vjp rule that refuses."""
+
+    def vjp(self: Op, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        raise NotDifferentiable(f"{self.name} has no gradient: {why}")
+
+    vjp.refuses = why  # type: ignore[attr-defined]
+    return vjp
+
+
+def not_in_onnx(why: str) -> Callable[..., Any]:
+    """A to_onnx rule that refuses."""
+
+    def to_onnx(self: Op, export: Exporter, inputs: Sequence[str], types: Types) -> Any:
+        raise UnsupportedOp(f"{self.name} cannot be saved as ONNX: {why}")
+
+    to_onnx.refuses = why  # type: ignore[attr-defined]
+    return to_onnx
+
+
+def is_differentiable(op: type[Op]) -> bool:
+    """Whether the op has a gradient."""
+    return not hasattr(op.vjp, "refuses")
+
+
+def formula(rule: Any) -> str:
+    """The first line of a cost rule's docstring: what `tinygraph ops` prints."""
+    return (inspect.getdoc(rule) or "").partition("\n")[0]
+
+
+# ---- application ---------------------------------------------------------------------------
+
+
+def apply(op: Op, *args: Any) -> Any:
+    """Emits the op if an argument is symbolic, else runs its kernel on the arrays.
+
+    Raises:
+        ShapeError: the op refuses these shapes or dtypes.
+    """
+    for arg in args:
+        if isinstance(arg, Symbolic):
+            return arg.apply(op, args)
+    arrays = [np.asarray(a) for a in args]
+    infer(op, [TensorType(a.shape, a.dtype) for a in arrays])
+    return op.kernel(*arrays)
+
+
+def alike(*args: Any) -> list[Any]:
+    """Brings numbers, and arrays beside symbolic tensors, to the dtype of the tensors.
+
+    The first symbolic tensor gives the dtype, else the first array. Python and NumPy numbers
+    take it, and so do arrays that meet a symbolic tensor, unless that would lose the nature
+    of the number (a float beside integers): then they stay, and the op refuses them.
+    """
+    symbolic = [a.type.dtype for a in args if isinstance(a, Symbolic)]
+    dtypes = symbolic or [a.dtype for a in args if isinstance(a, np.ndarray)]
+    dtype = dtypes[0] if dtypes else None
+    return [_cast(a, dtype, weak_arrays=bool(symbolic)) for a in args]
+
+
+def _cast(arg: Any, dtype: np.dtype[Any] | None, weak_arrays: bool) -> Any:
+    if isinstance(arg, Symbolic) or (isinstance(arg, np.ndarray) and not weak_arrays):
+        return arg
+    array = np.asarray(arg)
+    ranks = "biuf"
+    if dtype is None or ranks.find(array.dtype.kind) > ranks.find(dtype.kind):
+        return array
+    return array.astype(dtype)
+
+
+def type_of(x: Any) -> TensorType:
+    """Shape and dtype of a symbolic tensor or an array."""
+    if isinstance(x, Symbolic):
+        return x.type
+    x = np.asarray(x)
+    return TensorType(x.shape, x.dtype)
+
+
+def same_dtype(*types: TensorType) -> np.dtype[Any]:
+    """The one dtype of all; ShapeError if they differ."""
+    dtypes = dict.fromkeys(t.dtype for t in types)
+    if len(dtypes) > 1:
+        raise ShapeError(f"dtypes differ: {', '.join(d.name for d in dtypes)}; cast the inputs to one")
+    return types[0].dtype
+
+
+def floating(*types: TensorType) -> np.dtype[Any]:
+    """The one floating dtype of all; ShapeError if they differ or are not floating."""
+    dtype = same_dtype(*types)
+    if dtype.kind != "f":
+        raise ShapeError(f"wants floating-point inputs, got {dtype.name}")
+    return dtype
+
+
+def normal_axis(axis: int, ndim: int) -> int:
+    """The axis counted from the front; ShapeError if there is no such axis."""
+    if not -ndim <= axis < ndim:
+        raise ShapeError(f"there is no axis {axis} in {ndim} dimensions")
+    return axis % ndim

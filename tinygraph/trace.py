@@ -1,0 +1,412 @@
+"""Tracing: run Python code once on symbolic tensors and keep what it did as a Graph.
+
+A Tensor knows its shape and dtype and no numbers. Whatever Python would need the numbers for
+(`if t > 0`, `float(t)`, `np.asarray(t)`) is a TraceError that names the op and the line.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from tinygraph import ops
+from tinygraph.errors import TraceError
+from tinygraph.ir import Builder, Dim, Graph, Mode, Shape, Symbol, TensorType, Value, Where
+from tinygraph.ops.base import Op, Symbolic
+
+if TYPE_CHECKING:
+    from tinygraph.nn.module import Module, Variable
+
+_current: ContextVar[Trace | None] = ContextVar("tinygraph.trace", default=None)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Shape and dtype of an input.
+
+    Args:
+        shape: whole numbers, or names of open dimensions: `Spec(("N", 3, 224, 224))`.
+        dtype: float32 unless told.
+        name: the input's public name; by default the name of the function's argument.
+
+    Raises:
+        ShapeError: a dim is not a whole number >= 0 or a name.
+    """
+
+    shape: Sequence[Dim | str]
+    dtype: Any = np.float32
+    name: str | None = None
+
+    @property
+    def type(self) -> TensorType:
+        """The same as a TensorType."""
+        return TensorType(tuple(self.shape), np.dtype(self.dtype))  # type: ignore[arg-type]  # names become Symbols
+
+
+def current() -> Trace | None:
+    """The trace that is running in this thread, if any."""
+    return _current.get()
+
+
+def trace(fn: Callable[..., Any], *specs: Spec | TensorType, mode: Mode = "inference") -> Graph:
+    """Runs a module or function on symbolic tensors; what it did becomes a graph.
+
+    Args:
+        fn: called with a Tensor for each spec. It returns a Tensor, or a tuple, list or
+            dict of them. A single output is named "output", those of a tuple "output.0",
+            "output.1" and so on, those of a dict by their keys.
+        specs: shape and dtype of each input.
+        mode: "training" makes BatchNorm use the batch's statistics and dropout drop.
+
+    Raises:
+        TraceError: the code needs numbers that are not there yet.
+        ShapeError: an op refuses its inputs; the message names the module and the line.
+    """
+    tracer = Trace(mode)
+    tensors = [tracer.input(name, spec) for name, spec in zip(_names(fn, specs), specs, strict=True)]
+    with tracer.running():
+        tracer.root(fn)
+        result = fn(*tensors)
+        return tracer.finish(result)
+
+
+def _names(fn: Callable[..., Any], specs: Sequence[Spec | TensorType]) -> list[str]:
+    target = getattr(fn, "forward", fn)
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):
+        parameters = ()  # type: ignore[assignment]  # a builtin without a signature
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    known += [f"input.{i}" for i in range(len(known), len(specs))]
+    given = [spec.name if isinstance(spec, Spec) else None for spec in specs]
+    return [a or b for a, b in zip(given, known[: len(specs)], strict=True)]
+
+
+class Trace:
+    """A graph in the making, and where in the module tree and the source it is."""
+
+    def __init__(self, mode: Mode = "inference", builder: Builder | None = None, where: Where | None = None) -> None:
+        self.mode: Mode = mode
+        self.builder = builder or Builder(mode)
+        self.alive = True
+        self._where = where
+        self._paths: dict[int, str] = {}
+        self._scopes: list[tuple[str, bool]] = [("", False)]
+        self._variables: dict[int, Value] = {}
+        self._keepalive: list[Any] = []
+        self._updates: dict[int, tuple[str, Tensor]] = {}
+        self._key: Tensor | None = None
+        self._streams = 0
+
+    # ---- making tensors ----
+
+    def input(self, name: str, spec: Spec | TensorType) -> Tensor:
+        """Declares an input."""
+        return Tensor(self.builder.input(name, spec if isinstance(spec, TensorType) else spec.type), self)
+
+    def variable(self, variable: Variable) -> Tensor:
+        """The tensor of a module's parameter or buffer; a tied one is one value."""
+        if id(variable) in self._updates:
+            return self._updates[id(variable)][1]
+        if id(variable) not in self._variables:
+            name = ".".join(filter(None, (self._scopes[-1][0], variable.kind)))
+            self._declare(name, variable)
+        return Tensor(self._variables[id(variable)], self)
+
+    def update(self, variable: Variable, tensor: Tensor) -> None:
+        """Makes a tensor the next value of a buffer; later reads in this trace see it."""
+        name = self.variable(variable).value.name if id(variable) not in self._updates else self._updates[id(variable)][0]
+        self._updates[id(variable)] = (name, tensor)
+
+    def random(self) -> tuple[Tensor, int]:
+        """The graph's random key, an input made on first use, and a stream number not used yet."""
+        if self._key is None:
+            self._key = self.input("random_key", TensorType((2,), np.dtype(np.uint64)))
+        self._streams += 1
+        return self._key, self._streams - 1
+
+    def emit(self, op: Op, args: Sequence[Any]) -> Any:
+        """Adds a node; arrays and numbers among the arguments become constants."""
+        self._check_alive()
+        path, leaf = self._scopes[-1]
+        name = path if leaf and path else f"{path}.{op.name}" if path else op.name
+        outs = self.builder.emit(op, [self._lift(a) for a in args], [name], self.where())
+        tensors = tuple(Tensor(v, self) for v in outs)
+        return tensors if len(op.labels) > 1 else tensors[0]
+
+    def where(self) -> Where:
+        """The module path and source line of the code that is running."""
+        return self._where or Where(self._scopes[-1][0], source_line())
+
+    def _lift(self, arg: Any) -> Value:
+        if isinstance(arg, Tensor):
+            if arg.trace is not self:
+                arg.trace._check_alive()
+                raise TraceError(f"{arg!r} belongs to another trace; a graph cannot hold tensors of two")
+            return arg.value
+        if isinstance(arg, (np.ndarray, np.generic, int, float)):
+            return self.builder.const(np.asarray(arg))
+        raise TraceError(f"a {type(arg).__name__} is neither a tensor nor an array ({source_line()})")
+
+    def _check_alive(self) -> None:
+        if not self.alive:
+            raise TraceError("a tensor was used after its trace had ended; keep what the traced function returns instead")
+
+    # ---- the module tree ----
+
+    def root(self, fn: Any) -> None:
+        """Learns the names of the module that is traced, and declares its parameters."""
+        if not hasattr(fn, "named_modules") or id(fn) in self._paths:
+            return
+        prefix = f"{self._scopes[-1][0]}." if self._scopes[-1][0] else ""
+        self._keepalive.append(fn)
+        for name, module in fn.named_modules():
+            self._paths.setdefault(id(module), prefix + name)
+        for name, variable in fn.named_variables():
+            if id(variable) not in self._variables:
+                self._declare(prefix + name, variable)
+
+    @contextmanager
+    def inside(self, module: Module) -> Iterator[None]:
+        """While a module's forward runs: nodes get its path."""
+        self.root(module)
+        self._scopes.append((self._paths[id(module)], module.is_leaf))
+        try:
+            yield
+        finally:
+            self._scopes.pop()
+
+    def _declare(self, name: str, variable: Variable) -> None:
+        self._keepalive.append(variable)
+        self._variables[id(variable)] = self.builder.declare(variable.kind, name, variable.data)
+
+    # ---- begin and end ----
+
+    @contextmanager
+    def running(self) -> Iterator[Trace]:
+        """Makes this the current trace; it ends with the block."""
+        token = _current.set(self)
+        try:
+            yield self
+        finally:
+            _current.reset(token)
+            self.alive = False
+
+    def finish(self, result: Any) -> Graph:
+        """The graph that computes the result, and the buffers' next values."""
+        outputs = [(name, self._lift(t)) for name, t in _named(result)]
+        outputs += [(name, t.value) for name, t in self._updates.values()]
+        return self.builder.finish(outputs)
+
+
+def _named(result: Any) -> list[tuple[str, Any]]:
+    if isinstance(result, Mapping):
+        return [(str(k), v) for k, v in result.items()]
+    if isinstance(result, (tuple, list)):
+        return [(f"output.{i}", v) for i, v in enumerate(result)]
+    if result is None:
+        raise TraceError("the traced function returned None; it must return a tensor")
+    return [("output", result)]
+
+
+def source_line() -> str:
+    """The innermost line outside tinygraph itself (its models count as outside)."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if not module.startswith("tinygraph.") or module.startswith("tinygraph.models."):
+            path = PurePath(frame.f_code.co_filename)
+            return f"{path.parent.name}/{path.name}:{frame.f_lineno}" if path.parent.name else f"{path.name}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]  # the loop ends at the outermost frame
+    return ""
+
+
+class Tensor(Symbolic):
+    """An array that is not there yet: a value of a graph in the making.
+
+    It takes NumPy's operators and indexing by whole numbers, slices, None and `...`; the
+    functions of tinygraph.nn.functional take it like an array. `t += v` makes a new tensor
+    and leaves the old one as it was.
+    """
+
+    __array_ufunc__ = None  # so that `array + t` asks t, and makes no array of objects
+    __slots__ = ("trace", "value")
+
+    def __init__(self, value: Value, trace: Trace) -> None:
+        self.value = value
+        self.trace = trace
+
+    def apply(self, op: Op, args: Sequence[Any]) -> Any:
+        return self.trace.emit(op, args)
+
+    @property
+    def type(self) -> TensorType:  # type: ignore[override]  # a property serves as the attribute
+        """Shape and dtype."""
+        return self.value.type
+
+    @property
+    def shape(self) -> Shape:
+        """Whole numbers, and Symbols for open dimensions."""
+        return self.type.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type."""
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self.type.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements; ShapeError if a dimension is open."""
+        return self.type.size
+
+    @property
+    def T(self) -> Any:
+        """The axes in reverse order."""
+        return ops.transpose(self)
+
+    # ---- methods that arrays have too ----
+
+    def reshape(self, *shape: Any) -> Any:
+        """See ops.reshape; takes the dims one by one or as a tuple."""
+        return ops.reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
+
+    def transpose(self, *axes: Any) -> Any:
+        """See ops.transpose; takes the axes one by one or as a tuple."""
+        return ops.transpose(self, axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes or None)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """See ops.sum."""
+        return ops.sum(self, axis, keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """See ops.mean."""
+        return ops.mean(self, axis, keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """See ops.max."""
+        return ops.max(self, axis, keepdims)
+
+    def astype(self, dtype: Any) -> Any:
+        """See ops.cast."""
+        return ops.cast(self, dtype)
+
+    # ---- operators ----
+
+    def __add__(self, other: Any) -> Any:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return ops.sub(self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return ops.sub(other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return ops.mul(self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return ops.mul(other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return ops.div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return ops.div(other, self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Any:
+        return ops.neg(self)
+
+    def __pow__(self, exponent: Any) -> Any:
+        if exponent == 2:
+            return ops.mul(self, self)
+        if exponent == 0.5:
+            return ops.sqrt(self)
+        raise TraceError(f"t ** {exponent!r}: only powers 2 and 0.5 are ops; write the product, or exp(p * log(t))")
+
+    def __lt__(self, other: Any) -> Any:
+        return ops.compare(self, other, "<")
+
+    def __le__(self, other: Any) -> Any:
+        return ops.compare(self, other, "<=")
+
+    def __gt__(self, other: Any) -> Any:
+        return ops.compare(self, other, ">")
+
+    def __ge__(self, other: Any) -> Any:
+        return ops.compare(self, other, ">=")
+
+    def __eq__(self, other: Any) -> Any:
+        return ops.compare(self, other, "==")
+
+    def __ne__(self, other: Any) -> Any:
+        return ops.compare(self, other, "!=")
+
+    __hash__ = object.__hash__
+
+    def __getitem__(self, index: Any) -> Any:
+        return ops.getitem(self, index)
+
+    # ---- what a static graph cannot hold ----
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TraceError("a scalar tensor has no len()")
+        if isinstance(self.shape[0], Symbol):
+            raise TraceError(f"len(t): the first dimension is the open {self.shape[0]}, it has no number while tracing")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self[i] for i in range(len(self))])
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TraceError(f"t[...] = v: a tensor is never changed in place; use where, pad or concat {self._origin()}")
+
+    def _no_number(self, what: str) -> NoReturn:
+        raise TraceError(f"{what} needs the numbers of a tensor, and while tracing there are none {self._origin()}")
+
+    def _origin(self) -> str:
+        return f"({self.value!r}, at {source_line()})"
+
+    def __bool__(self) -> bool:
+        self._no_number("`if t`, `while t`, `and`, `or`, `not`: choose with where(condition, a, b); it")
+
+    def __float__(self) -> float:
+        self._no_number("float(t)")
+
+    def __int__(self) -> int:
+        self._no_number("int(t)")
+
+    def __complex__(self) -> complex:
+        self._no_number("complex(t)")
+
+    def __index__(self) -> int:
+        self._no_number("using t as an index")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._no_number("np.asarray(t) or a NumPy function; use tinygraph.nn.functional: it")
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.value!r})"
+
