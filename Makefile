@@ -1,0 +1,53 @@
+# `make help` lists the targets. Everything happens in ./.venv; delete it to start afresh.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DEMO   := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types wheel clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+
+demo: $(VENV)/ready  ## set up, then price, draw and run a ResNet-50
+	@mkdir -p $(DEMO)
+	$(BIN)/tinygraph summary resnet50 --depth 1
+	$(BIN)/tinygraph render resnet50 -o $(DEMO)/resnet50.svg
+	$(BIN)/tinygraph render resnet50 --optimized -o $(DEMO)/resnet50-optimized.svg
+	$(BIN)/tinygraph render resnet50 --depth 1 -o $(DEMO)/resnet50-stages.png
+	$(BIN)/tinygraph optimize resnet50 --explain
+	$(BIN)/tinygraph run resnet50 --input examples/house.jpg
+	@echo "The pictures are in $(DEMO)/"
+
+test: $(VENV)/ready-to-test  ## set up, then run the tests
+	$(BIN)/python -m pytest -n 2
+
+check: test lint types  ## everything that must pass before a commit
+
+lint: $(VENV)/ready-to-test  ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/ready-to-test  ## static types
+	$(BIN)/mypy tinygraph passes models tools
+
+wheel: $(VENV)/ready-to-test  ## build the wheel and try it in a clean environment elsewhere
+	sh tests/smoke.sh $(BIN)/python
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "tinygraph needs Python 3.11 or later; say which with: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/ready: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/ready-to-test: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@ $(VENV)/ready
