@@ -1,0 +1,148 @@
+"""Windows that slide over spatial axes: their stride, dilation, padding, and how many there are.
+
+Shared by convolution and pooling. A window of k taps with dilation d spans k + (k-1)(d-1)
+positions, its extent. Everything here is counting; arrays come in tinygraph/kernels/taps.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.errors import ShapeError
+from tinygraph.ir import Dim, Symbol
+
+Pads = tuple[tuple[int, int], ...]  # zeros in front of and behind each spatial axis
+
+
+def per_axis(value: Any, axes: int, what: str, least: int = 1) -> tuple[int, ...]:
+    """One whole number for all spatial axes, or one for each, as a tuple.
+
+    Args:
+        value: 2 or (2, 1).
+        axes: number of spatial axes.
+        what: how an error names it.
+        least: the smallest number allowed.
+
+    Raises:
+        ShapeError: a wrong count, no whole number, or one that is too small.
+    """
+    numbers = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value,) * axes
+    if len(numbers) != axes:
+        raise ShapeError(f"{what} {value!r} has {len(numbers)} entries for {axes} spatial axes; give one number, or one per axis")
+    return tuple(_whole(n, what, least) for n in numbers)
+
+
+def _whole(number: Any, what: str, least: int) -> int:
+    if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or number < least:
+        raise ShapeError(f"{what} must be a whole number >= {least}, got {number!r}")
+    return int(number)
+
+
+def extents(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
+    """Positions that a window spans on each axis: k + (k-1)(d-1)."""
+    return tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+
+
+def pads(
+    padding: Any, sizes: Sequence[Dim], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Pads:
+    """Padding in any of its forms as (front, behind) pairs.
+
+    Args:
+        padding: a number; one number or (front, behind) pair per axis; "valid" for none; "same"
+            for ceil(size / stride) windows, an odd zero going behind; "same_lower", where it
+            goes in front.
+        sizes: of the spatial axes. "same" with a stride above 1 needs them as numbers.
+        kernel, stride, dilation: one number per axis.
+
+    Raises:
+        ShapeError: an unknown form, a negative number, or a size that has no number yet.
+    """
+    if padding == "valid":
+        return ((0, 0),) * len(kernel)
+    if padding == "same" or padding == "same_lower":
+        totals = [_same(*axis) for axis in zip(sizes, extents(kernel, dilation), stride, strict=True)]
+        return tuple((t - t // 2, t // 2) if padding == "same_lower" else (t // 2, t - t // 2) for t in totals)
+    if isinstance(padding, str):
+        raise ShapeError(f"unknown padding {padding!r}; take a number, pairs, 'same', 'same_lower' or 'valid'")
+    entries = tuple(padding) if isinstance(padding, (tuple, list, np.ndarray)) else (padding,) * len(kernel)
+    if len(entries) != len(kernel):
+        raise ShapeError(f"padding {padding!r} has {len(entries)} entries for {len(kernel)} spatial axes; give a number or pair per axis")
+    return tuple((p[0], p[1]) for p in (per_axis(entry, 2, "padding", 0) for entry in entries))
+
+
+def _same(size: Dim, extent: int, stride: int) -> int:
+    """Zeros in all that "same" adds to an axis."""
+    if stride == 1:
+        return extent - 1
+    if isinstance(size, Symbol):
+        raise ShapeError(f"'same' padding with stride {stride} depends on the size {size}, which has no number yet; give pairs")
+    return max((-(-size // stride) - 1) * stride + extent - size, 0)
+
+
+def output_sizes(
+    sizes: Sequence[Dim],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Pads,
+    dilation: Sequence[int],
+    ceil_mode: bool = False,
+) -> tuple[Dim, ...]:
+    """How many windows fit on each axis: floor((size + pads - extent) / stride) + 1.
+
+    Args:
+        sizes: of the spatial axes. An open one stays open if the windows are as many as it has
+            positions whatever its number will be; else it is refused.
+        kernel, stride, padding, dilation: one entry per axis.
+        ceil_mode: round up instead, but a last window that would start in the padding behind
+            is left out.
+
+    Raises:
+        ShapeError: wrong counts, a stride or dilation below 1, negative padding, or no room
+            for a single window.
+    """
+    axes = len(sizes)
+    kernel = per_axis(kernel, axes, "kernel")
+    stride = per_axis(stride, axes, "stride")
+    dilation = per_axis(dilation, axes, "dilation")
+    if len(padding) != axes:
+        raise ShapeError(f"padding {padding} has {len(padding)} entries for {axes} spatial axes")
+    for pair in padding:
+        per_axis(pair, 2, "padding", 0)
+    spans = extents(kernel, dilation)
+    return tuple(_count(*axis, ceil_mode) for axis in zip(sizes, spans, stride, padding, strict=True))
+
+
+def _count(size: Dim, extent: int, stride: int, pads: tuple[int, int], ceil_mode: bool) -> Dim:
+    front, behind = pads
+    if isinstance(size, Symbol):
+        if stride == 1 and front + behind == extent - 1:
+            return size
+        raise ShapeError(f"the output size depends on {size}, which has no number yet; bind it first")
+    room = size + front + behind - extent
+    count = (room + stride - 1 if ceil_mode else room) // stride + 1
+    if ceil_mode and (count - 1) * stride >= size + front:
+        count -= 1
+    if count < 1:
+        raise ShapeError(f"a window of extent {extent} does not fit into {size} positions with padding {front} and {behind}")
+    return count
+
+
+def transposed_sizes(
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Pads,
+    dilation: Sequence[int],
+    output_padding: Sequence[int],
+) -> tuple[int, ...]:
+    """Size of what `sizes` windows cover: (size - 1) stride + extent - pads + output_padding."""
+    return tuple(
+        (n - 1) * s + extent - front - behind + extra
+        for n, extent, s, (front, behind), extra in zip(
+            sizes, extents(kernel, dilation), stride, padding, output_padding, strict=True
+        )
+    )
