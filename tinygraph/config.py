@@ -1,9 +1,9 @@
 """Settings from the environment. The only reader of os.environ in tinygraph.
 
-    TINYGRAPH_DEBUG   0 quiet (default); 1 a line per pass; 2 also the diff of the dump per pass
-    TINYGRAPH_DUMP    a folder: every pass writes a numbered dump of its result there
-    NO_COLOR          any non-empty value: no colour (https://no-color.org)
-    COLUMNS           width of tables when the terminal does not say
+TINYGRAPH_DEBUG   0 quiet (default); 1 a line per pass; 2 also the diff of the dump per pass
+TINYGRAPH_DUMP    a folder: every pass writes a numbered dump of its result there
+NO_COLOR          any non-empty value: no colour (https://no-color.org)
+COLUMNS           width of tables when the terminal does not say
 """
 
 from __future__ import annotations

@@ -37,11 +37,11 @@ class ModelFormatError(TinygraphError, ValueError):
     """A model or weight file is damaged, hostile, or not of the format it claims."""
 
 
-class UnsupportedOp(TinygraphError):
+class UnsupportedOp(TinygraphError):  # noqa: N818  # a public name
     """A file holds operators that tinygraph does not know."""
 
 
-class NotDifferentiable(TinygraphError):
+class NotDifferentiable(TinygraphError):  # noqa: N818  # a public name
     """A gradient was asked through an op that has none."""
 
 

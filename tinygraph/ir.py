@@ -1,10 +1,10 @@
 """The intermediate representation: what a graph is, and how one is built or rewritten.
 
-    Symbol, TensorType      what is known of an array before it exists
-    Value, Node, Graph      frozen; a pass makes a new graph, it never edits one
-    Builder                 makes a Graph, node by node, checking every type
-    Index                   who makes and who reads a value, computed when asked for
-    Rewriter, rewrite       one sweep of a rule over a graph
+Symbol, TensorType      what is known of an array before it exists
+Value, Node, Graph      frozen; a pass makes a new graph, it never edits one
+Builder                 makes a Graph, node by node, checking every type
+Index                   who makes and who reads a value, computed when asked for
+Rewriter, rewrite       one sweep of a rule over a graph
 """
 
 from __future__ import annotations
@@ -212,11 +212,14 @@ Data = Array | Recipe
 
 def frozen(array: Any) -> Array:
     """The array if nobody can write to it, else a read-only copy."""
-    array = np.asarray(array)
-    if array.flags.writeable:
-        array = array.copy()
-        array.flags.writeable = False
-    return array
+    result: Array = np.asarray(array)
+    owner: Any = result  # a read-only view does not help if its base can be written to
+    while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+        owner = owner.base
+    if isinstance(owner, np.ndarray):
+        result = result.copy()
+        result.flags.writeable = False
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +275,9 @@ class Graph:
         """
         unknown = sorted(set(dims) - set(self.symbols))
         if unknown:
-            raise UsageError(f"no dimension is named {', '.join(unknown)}; open are: {', '.join(self.symbols) or 'none'}")
+            raise UsageError(
+                f"no dimension is named {', '.join(unknown)}; open are: {', '.join(self.symbols) or 'none'}"
+            )
         if not dims:
             return self
         build = Builder(self.mode)
@@ -350,7 +355,8 @@ class Builder:
             op: the op with its attributes.
             inputs: values of this graph.
             names: wished names of the outputs; by default the op's name.
-            where, origins: see Node.
+            where: see Node.
+            origins: see Node.
 
         Raises:
             ShapeError: the op refuses these types; the message says where.
@@ -477,6 +483,7 @@ class Rewriter:
         self.index = Index(graph)
         self.changed = False
         self._new: dict[Value, Value] = {}
+        self._maker: dict[Value, Node] = {}
         self._build = Builder(graph.mode)
         self._build.adopt(graph)
         self._node: Node | None = None
@@ -484,6 +491,10 @@ class Rewriter:
     def __getitem__(self, value: Value) -> Value:
         """What the value of the old graph has become in the new one."""
         return self._new.get(value, value)
+
+    def maker(self, value: Value) -> Node | None:
+        """The node of the new graph that computes what the value has become; None for inputs and data."""
+        return self._maker.get(self[value])
 
     def data(self, value: Value) -> Data | None:
         """Numbers or recipe of a value of either graph; None if it is an input or computed."""
@@ -511,7 +522,20 @@ class Rewriter:
         assert self._node is not None
         of = of or (self._node,)
         origins = tuple(dict.fromkeys(name for node in of for name in node.ancestry))
-        return self._build.emit(op, [self[v] for v in inputs], [name or self._node.name], of[0].where, origins)
+        outputs = self._build.emit(op, [self[v] for v in inputs], [name or self._node.name], of[0].where, origins)
+        self._made(self._build.last)
+        return outputs
+
+    def substitute(self, old: Value, new: Value) -> None:
+        """From here on, whoever reads the old value reads the new one.
+
+        Raises:
+            ShapeError: the types differ.
+        """
+        if old.type != new.type:
+            raise ShapeError(f"a rule replaced {old!r} by {new!r}, of another type")
+        self._new[old] = self[new]
+        self.changed = True
 
     def sweep(self, rule: Rule) -> Graph:
         """Asks the rule about every node; the input graph itself if nothing was replaced."""
@@ -523,10 +547,7 @@ class Rewriter:
                 continue
             values = (result,) if isinstance(result, Value) else tuple(result)
             for old, new in zip(node.outputs, values, strict=True):
-                if old.type != new.type:
-                    raise ShapeError(f"a rule replaced {old!r} by {new!r}, of another type")
-                self._new[old] = self[new]
-            self.changed = True
+                self.substitute(old, new)
         if not self.changed:
             return self.graph
         return self._build.finish((name, self[v]) for name, v in self.graph.outputs)
@@ -536,6 +557,10 @@ class Rewriter:
         if inputs != node.inputs:
             node = replace(node, inputs=inputs)
         self._build.add(node)
+        self._made(node)
+
+    def _made(self, node: Node) -> None:
+        self._maker |= dict.fromkeys(node.outputs, node)
 
 
 def rewrite(graph: Graph, rule: Rule) -> Graph:

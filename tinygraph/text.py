@@ -26,7 +26,21 @@ from typing import Any, get_args
 import numpy as np
 
 from tinygraph.errors import ModelFormatError, ShapeError, TinygraphError
-from tinygraph.ir import NOWHERE, Array, Builder, Data, Graph, Kind, Mode, Node, Symbol, TensorType, Value, Where, dtype_name
+from tinygraph.ir import (
+    NOWHERE,
+    Array,
+    Builder,
+    Data,
+    Graph,
+    Kind,
+    Mode,
+    Node,
+    Symbol,
+    TensorType,
+    Value,
+    Where,
+    dtype_name,
+)
 from tinygraph.nn.init import INITIALIZERS, Seeded
 from tinygraph.ops.base import OPS, Op
 
@@ -66,7 +80,7 @@ def node_line(node: Node) -> str:
     return f"{outs} = {node.op.name}({args}){place}{origins}"
 
 
-def attributes(described: Op | Any) -> str:
+def attributes(described: Any) -> str:
     """The fields of an op or initializer that differ from their defaults: `stride=(2, 2)`."""
     shown = []
     for f in fields(described):
@@ -117,7 +131,9 @@ class Unloaded:
 
     def array(self) -> Array:
         """Refuses: the numbers are not in the text."""
-        raise ModelFormatError(f"the numbers of {self.type} #{self.digest} are not in the text; give them to parse(text, data=...)")
+        raise ModelFormatError(
+            f"the numbers of {self.type} #{self.digest} are not in the text; give them to parse(text, data=...)"
+        )
 
 
 def parse(text: str, data: Mapping[str, Any] | None = None) -> Graph:
@@ -220,7 +236,9 @@ class _Line:
             else:
                 kind, text = self.tokens[self.at]
                 self.take("number", "string", "word")
-                stack[-1].append(text if kind == "string" else _number(text) if kind == "number" else _WORDS.get(text, Symbol(text)))
+                stack[-1].append(
+                    text if kind == "string" else _number(text) if kind == "number" else _WORDS.get(text, Symbol(text))
+                )
             if len(stack) == 1:
                 return stack[0][0]
             self.skip(",")
@@ -340,7 +358,9 @@ class _Reader:
         outs = build.emit(OPS[op_name](**named), inputs, names, where, tuple(origins))
         inferred = [v.type for v in outs]
         if inferred != types:
-            raise ShapeError(f"{op_name} makes {', '.join(map(str, inferred))}, the text says {', '.join(map(str, types))}")
+            raise ShapeError(
+                f"{op_name} makes {', '.join(map(str, inferred))}, the text says {', '.join(map(str, types))}"
+            )
         self.values |= dict(zip(names, outs, strict=True))
 
     def _new(self, name: str) -> str:
@@ -358,4 +378,6 @@ def diff(before: Graph, after: Graph) -> Sequence[str]:
     """The lines of a unified diff of two dumps."""
     import difflib
 
-    return list(difflib.unified_diff(dump(before).splitlines(), dump(after).splitlines(), "before", "after", lineterm="", n=1))
+    return list(
+        difflib.unified_diff(dump(before).splitlines(), dump(after).splitlines(), "before", "after", lineterm="", n=1)
+    )

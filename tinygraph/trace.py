@@ -19,7 +19,7 @@ import numpy as np
 
 from tinygraph import ops
 from tinygraph.errors import TraceError
-from tinygraph.ir import Builder, Dim, Graph, Mode, Shape, Symbol, TensorType, Value, Where
+from tinygraph.ir import NOWHERE, Builder, Dim, Graph, Mode, Node, Shape, Symbol, TensorType, Value, Where
 from tinygraph.ops.base import Op, Symbolic
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ class Trace:
 
     def update(self, variable: Variable, tensor: Tensor) -> None:
         """Makes a tensor the next value of a buffer; later reads in this trace see it."""
-        name = self.variable(variable).value.name if id(variable) not in self._updates else self._updates[id(variable)][0]
+        known = self._updates.get(id(variable))
+        name = known[0] if known else self.variable(variable).value.name
         self._updates[id(variable)] = (name, tensor)
 
     def random(self) -> tuple[Tensor, int]:
@@ -142,6 +143,11 @@ class Trace:
         tensors = tuple(Tensor(v, self) for v in outs)
         return tensors if len(op.labels) > 1 else tensors[0]
 
+    def follow(self, node: Node | None) -> None:
+        """Nodes emitted from now on get the place of this one, and names behind its own."""
+        self._where = node.where if node else NOWHERE
+        self._scopes[-1] = (node.name if node else "", False)
+
     def where(self) -> Where:
         """The module path and source line of the code that is running."""
         return self._where or Where(self._scopes[-1][0], source_line())
@@ -158,7 +164,9 @@ class Trace:
 
     def _check_alive(self) -> None:
         if not self.alive:
-            raise TraceError("a tensor was used after its trace had ended; keep what the traced function returns instead")
+            raise TraceError(
+                "a tensor was used after its trace had ended; keep what the traced function returns instead"
+            )
 
     # ---- the module tree ----
 
@@ -224,7 +232,7 @@ def source_line() -> str:
         module = frame.f_globals.get("__name__", "")
         if not module.startswith("tinygraph.") or module.startswith("tinygraph.models."):
             path = PurePath(frame.f_code.co_filename)
-            return f"{path.parent.name}/{path.name}:{frame.f_lineno}" if path.parent.name else f"{path.name}:{frame.f_lineno}"
+            return f"{'/'.join(filter(None, (path.parent.name, path.name)))}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]  # the loop ends at the outermost frame
     return ""
 
@@ -273,7 +281,7 @@ class Tensor(Symbolic):
         return self.type.size
 
     @property
-    def T(self) -> Any:
+    def T(self) -> Any:  # noqa: N802  # the name that arrays have
         """The axes in reverse order."""
         return ops.transpose(self)
 
@@ -409,4 +417,3 @@ class Tensor(Symbolic):
 
     def __repr__(self) -> str:
         return f"Tensor({self.value!r})"
-

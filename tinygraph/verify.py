@@ -64,7 +64,9 @@ def _check(node: Node, defined: set[Value], names: set[str]) -> None:
     types = infer(node.op, node.input_types, node.where)
     if types != node.output_types:
         made = ", ".join(map(str, types))
-        raise VerifyError(f"{node.op.name} makes {made}, but {node.name} is declared {', '.join(map(str, node.output_types))}")
+        raise VerifyError(
+            f"{node.op.name} makes {made}, but {node.name} is declared {', '.join(map(str, node.output_types))}"
+        )
     for value in node.outputs:
         _define(value, "node", defined, names)
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from tinygraph import trace as tracing
 from tinygraph.errors import ShapeError, TraceError, UsageError
 from tinygraph.ir import Array, Data, Kind, TensorType, frozen
 from tinygraph.nn.init import ZEROS, Initializer, Seeded
 from tinygraph.ops.base import Symbolic
+from tinygraph.trace import current
 
 if TYPE_CHECKING:
     from tinygraph.runtime.session import Session
@@ -118,7 +118,7 @@ class Module:
     def __getattr__(self, name: str) -> Any:
         variables = self.__dict__.get("_variables", {})
         if name in variables:
-            trace = tracing.current()
+            trace = current()
             return trace.variable(variables[name]) if trace else variables[name]
         modules = self.__dict__.get("_modules", {})
         if name in modules:
@@ -135,12 +135,12 @@ class Module:
     @property
     def training(self) -> bool:
         """Whether the running trace is of training mode; False outside of traces."""
-        trace = tracing.current()
+        trace = current()
         return trace is not None and trace.mode == "training"
 
     def update(self, name: str, tensor: Any) -> None:
         """In a trace: makes the tensor the next value of the buffer of that name."""
-        trace = tracing.current()
+        trace = current()
         if trace is None:
             raise TraceError("a buffer can be updated only while a trace runs")
         trace.update(self._variables[name], tensor)
@@ -240,24 +240,30 @@ class Module:
         raise UsageError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args: Any) -> Any:
-        trace = tracing.current()
+        trace = current()
         if trace is not None:
             with trace.inside(self):
                 return self.forward(*args)
         if any(isinstance(a, Symbolic) for a in args):
-            raise TraceError("a tensor was used after its trace had ended; keep what the traced function returns instead")
+            raise TraceError(
+                "a tensor was used after its trace had ended; keep what the traced function returns instead"
+            )
         arrays = [np.asarray(a) for a in args]
         return self._session(arrays)(*arrays)
 
     def _session(self, arrays: Sequence[Array]) -> Session:
-        from tinygraph.api import compile
+        import tinygraph
 
         types = tuple(TensorType(a.shape, a.dtype) for a in arrays)
         data = [variable.data for _, variable in self.named_variables()]
         known = self._sessions.get(types)
-        if known is not None and len(known[1]) == len(data) and all(a is b for a, b in zip(known[1], data, strict=True)):
+        if (
+            known is not None
+            and len(known[1]) == len(data)
+            and all(a is b for a, b in zip(known[1], data, strict=True))
+        ):
             return cast("Session", known[0])
-        session = compile(self, *types)
+        session = tinygraph.compile(self, *types)
         while len(self._sessions) >= self._max_sessions:
             self._sessions.pop(next(iter(self._sessions)))
         self._sessions[types] = (session, data)

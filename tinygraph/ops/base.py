@@ -24,7 +24,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -116,10 +116,11 @@ class Op:
         return f"{self.name}({attributes(self)})"
 
 
-T = TypeVar("T", bound=type[Op])
+T = TypeVar("T", bound=Op)
 
 
-def register(cls: T) -> T:
+@dataclass_transform(frozen_default=True)
+def register(cls: type[T]) -> type[T]:
     """Makes a frozen dataclass of the op and files it under its name.
 
     Raises:
@@ -127,7 +128,9 @@ def register(cls: T) -> T:
     """
     missing = [rule for rule in (*RULES, "name", "arity") if not hasattr(cls, rule)]
     if missing:
-        raise TypeError(f"op {cls.__name__} lacks {', '.join(missing)}; say not_differentiable(...) and so on where there is none")
+        raise TypeError(
+            f"op {cls.__name__} lacks {', '.join(missing)}; say not_differentiable(...) and so on where there is none"
+        )
     if not cls.__doc__:
         raise TypeError(f"op {cls.__name__} lacks a docstring with its formula")
     doc = cls.__doc__
@@ -173,12 +176,12 @@ class Exporter(Protocol):
 
 
 def no_macs(self: Op, inputs: Types, outputs: Types) -> int:
-    """0"""
+    """0."""
     return 0
 
 
 def no_flops(self: Op, inputs: Types, outputs: Types) -> int:
-    """0: data movement"""
+    """0: data movement."""
     return 0
 
 
@@ -229,7 +232,7 @@ def is_differentiable(op: type[Op]) -> bool:
 
 def formula(rule: Any) -> str:
     """The first line of a cost rule's docstring: what `tinygraph ops` prints."""
-    return (inspect.getdoc(rule) or "").partition("\n")[0]
+    return (inspect.getdoc(rule) or "").partition("\n")[0].rstrip(".")
 
 
 # ---- application ---------------------------------------------------------------------------
