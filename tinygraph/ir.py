@@ -369,6 +369,11 @@ class Builder:
         self._nodes.append(Node(op, tuple(inputs), outputs, where, origins))
         return outputs
 
+    @property
+    def last(self) -> Node:
+        """The node added last."""
+        return self._nodes[-1]
+
     def add(self, node: Node) -> None:
         """Takes over a node of another graph as it is."""
         for value in node.outputs:
@@ -523,7 +528,7 @@ class Rewriter:
         of = of or (self._node,)
         origins = tuple(dict.fromkeys(name for node in of for name in node.ancestry))
         outputs = self._build.emit(op, [self[v] for v in inputs], [name or self._node.name], of[0].where, origins)
-        self._made(self._build.last)
+        self._maker |= dict.fromkeys(outputs, self._build.last)
         return outputs
 
     def substitute(self, old: Value, new: Value) -> None:
@@ -557,9 +562,6 @@ class Rewriter:
         if inputs != node.inputs:
             node = replace(node, inputs=inputs)
         self._build.add(node)
-        self._made(node)
-
-    def _made(self, node: Node) -> None:
         self._maker |= dict.fromkeys(node.outputs, node)
 
 
