@@ -31,7 +31,7 @@ def per_axis(value: Any, axes: int, what: str, least: int = 1) -> tuple[int, ...
     """
     numbers = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value,) * axes
     if len(numbers) != axes:
-        raise ShapeError(f"{what} {value!r} has {len(numbers)} entries for {axes} spatial axes; give one number, or one per axis")
+        raise ShapeError(f"{what} {value!r} has {len(numbers)} entries for {axes} spatial axes; give one per axis")
     return tuple(_whole(n, what, least) for n in numbers)
 
 
@@ -56,7 +56,9 @@ def pads(
             for ceil(size / stride) windows, an odd zero going behind; "same_lower", where it
             goes in front.
         sizes: of the spatial axes. "same" with a stride above 1 needs them as numbers.
-        kernel, stride, dilation: one number per axis.
+        kernel: taps on each axis.
+        stride: on each axis.
+        dilation: on each axis.
 
     Raises:
         ShapeError: an unknown form, a negative number, or a size that has no number yet.
@@ -70,7 +72,9 @@ def pads(
         raise ShapeError(f"unknown padding {padding!r}; take a number, pairs, 'same', 'same_lower' or 'valid'")
     entries = tuple(padding) if isinstance(padding, (tuple, list, np.ndarray)) else (padding,) * len(kernel)
     if len(entries) != len(kernel):
-        raise ShapeError(f"padding {padding!r} has {len(entries)} entries for {len(kernel)} spatial axes; give a number or pair per axis")
+        raise ShapeError(
+            f"padding {padding!r} has {len(entries)} entries, want one for each of {len(kernel)} spatial axes"
+        )
     return tuple((p[0], p[1]) for p in (per_axis(entry, 2, "padding", 0) for entry in entries))
 
 
@@ -79,7 +83,7 @@ def _same(size: Dim, extent: int, stride: int) -> int:
     if stride == 1:
         return extent - 1
     if isinstance(size, Symbol):
-        raise ShapeError(f"'same' padding with stride {stride} depends on the size {size}, which has no number yet; give pairs")
+        raise ShapeError(f"'same' padding with stride {stride} depends on {size}, which has no number yet; give pairs")
     return max((-(-size // stride) - 1) * stride + extent - size, 0)
 
 
@@ -96,7 +100,10 @@ def output_sizes(
     Args:
         sizes: of the spatial axes. An open one stays open if the windows are as many as it has
             positions whatever its number will be; else it is refused.
-        kernel, stride, padding, dilation: one entry per axis.
+        kernel: taps on each axis.
+        stride: on each axis.
+        padding: a (front, behind) pair for each axis.
+        dilation: on each axis.
         ceil_mode: round up instead, but a last window that would start in the padding behind
             is left out.
 
@@ -127,22 +134,32 @@ def _count(size: Dim, extent: int, stride: int, pads: tuple[int, int], ceil_mode
     if ceil_mode and (count - 1) * stride >= size + front:
         count -= 1
     if count < 1:
-        raise ShapeError(f"a window of extent {extent} does not fit into {size} positions with padding {front} and {behind}")
+        raise ShapeError(f"a window of extent {extent} is larger than {size} positions padded by {front} and {behind}")
     return count
 
 
 def transposed_sizes(
-    sizes: Sequence[int],
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    padding: Pads,
-    dilation: Sequence[int],
-    output_padding: Sequence[int],
-) -> tuple[int, ...]:
-    """Size of what `sizes` windows cover: (size - 1) stride + extent - pads + output_padding."""
-    return tuple(
-        (n - 1) * s + extent - front - behind + extra
-        for n, extent, s, (front, behind), extra in zip(
-            sizes, extents(kernel, dilation), stride, padding, output_padding, strict=True
-        )
-    )
+    sizes: Sequence[Dim], kernel: Sequence[int], stride: Sequence[int], padding: Pads, dilation: Sequence[int]
+) -> tuple[Dim, ...]:
+    """The fewest positions that `sizes` windows cover: (size - 1) stride + extent - pads.
+
+    Args:
+        sizes: of the spatial axes. An open one stays open if the result is as large whatever
+            its number will be; else it is refused.
+        kernel: taps on each axis.
+        stride: on each axis.
+        padding: a (front, behind) pair for each axis.
+        dilation: on each axis.
+
+    Raises:
+        ShapeError: an open size that the result depends on.
+    """
+    return tuple(_cover(*axis) for axis in zip(sizes, extents(kernel, dilation), stride, padding, strict=True))
+
+
+def _cover(size: Dim, extent: int, stride: int, pads: tuple[int, int]) -> Dim:
+    if not isinstance(size, Symbol):
+        return (size - 1) * stride + extent - sum(pads)
+    if stride == 1 and sum(pads) == extent - 1:
+        return size
+    raise ShapeError(f"the output size depends on {size}, which has no number yet; bind it first")

@@ -1,0 +1,241 @@
+"""Convolution and its weight gradient. With conv_transpose.py the set is closed under vjp.
+
+The convolution of neural networks is a cross-correlation: the kernel is not flipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from tinygraph.errors import ShapeError
+from tinygraph.ir import Array, Dim, Symbol, TensorType
+from tinygraph.kernels import taps
+from tinygraph.ops.base import Exporter, Op, Tensor, Types, apply, floating, not_in_onnx, register, type_of
+from tinygraph.ops.windows import Pads, output_sizes, pads, per_axis
+
+__all__ = ["conv", "conv1d", "conv2d", "conv3d"]
+
+
+@dataclass(frozen=True)
+class Convolution(Op):
+    """What convolution, its transpose and its weight gradient have in common.
+
+    Attributes:
+        stride, dilation: one number per spatial axis.
+        padding: a (front, behind) pair of counts per spatial axis.
+        groups: the channels of both sides fall into that many independent parts.
+    """
+
+    stride: tuple[int, ...] = (1, 1)
+    padding: Pads = ((0, 0), (0, 0))
+    dilation: tuple[int, ...] = (1, 1)
+    groups: int = 1
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes that all three ops share."""
+        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+
+    @property
+    def onnx_attributes(self) -> dict[str, Any]:
+        """The same as ONNX names them."""
+        pads = [front for front, _ in self.padding] + [behind for _, behind in self.padding]
+        return {"strides": self.stride, "pads": pads, "dilations": self.dilation, "group": self.groups}
+
+    def windows(self, sizes: Sequence[Dim], kernel: Sequence[int]) -> tuple[Dim, ...]:
+        """How many windows fit on each axis."""
+        return output_sizes(sizes, kernel, self.stride, self.padding, self.dilation)
+
+    def check(self, x: TensorType, other: TensorType) -> None:
+        """Raises ShapeError unless both are [*, *, *spatial] of one rank and the groups divide their channels."""
+        if x.ndim < 3:
+            raise ShapeError(f"wants an input [N, C, *spatial] with 1 or more spatial axes, got {x}")
+        if other.ndim != x.ndim:
+            raise ShapeError(f"the input has {x.ndim} axes and its partner {other.ndim}; want the same number")
+        if isinstance(self.groups, bool) or not isinstance(self.groups, int) or self.groups < 1:
+            raise ShapeError(f"groups must be a whole number >= 1, got {self.groups!r}")
+
+    def divided(self, channels: Dim, what: str) -> int:
+        """Channels in each group."""
+        if isinstance(channels, Symbol):
+            raise ShapeError(f"{what} is the open {channels}; it must be a number")
+        if channels % self.groups:
+            raise ShapeError(f"{self.groups} groups do not divide {what}, {channels}")
+        return channels // self.groups
+
+
+def check_bias(bias: Sequence[TensorType], channels: int) -> None:
+    """Raises ShapeError unless the bias, if there is one, has one number for each output channel."""
+    if bias and bias[0].shape != (channels,):
+        raise ShapeError(f"the bias is {bias[0]}, want one number for each of {channels} output channels")
+
+
+def add_bias(y: Array, bias: Sequence[Array]) -> Array:
+    """Y + b along the channel axis 1, if there is a bias."""
+    return y + bias[0].reshape(-1, *[1] * (y.ndim - 2)) if bias else y
+
+
+def sum_to_channels(g: Tensor) -> Tensor:
+    """The cotangent of a bias: g [N, K, *spatial] summed over all but the channels."""
+    from tinygraph import ops
+
+    return ops.sum(g, axis=(0, *range(2, type_of(g).ndim)))
+
+
+def ranked(w: Tensor, axes: int) -> Tensor:
+    """The weight; ShapeError unless it has that many spatial axes."""
+    if type_of(w).ndim != axes + 2:
+        raise ShapeError(f"a weight with {axes} spatial axes has {axes + 2} axes in all, got {type_of(w)}")
+    return w
+
+
+@register
+class Conv(Convolution):
+    """y[n, k, o] = b[k] + sum over c, t of w[k, c, t] x[n, c, o stride + t dilation - padding].
+
+    x [N, C, *spatial], w [K, C / groups, *kernel], b [K] -> y [N, K, *out].
+    """
+
+    name = "conv"
+    arity = (2, 3)
+
+    def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
+        floating(x, w, *bias)
+        self.check(x, w)
+        k, per_group, *kernel = w.dims
+        if self.divided(x.shape[1], "the input channels") != per_group:
+            raise ShapeError(
+                f"the weight reads {per_group} channels in each of {self.groups} groups, the input has {x.shape[1]}"
+            )
+        self.divided(k, "the output channels")
+        check_bias(bias, k)
+        return x.with_shape((x.shape[0], k, *self.windows(x.shape[2:], kernel)))
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        """(C / groups) prod(kernel) per output element"""
+        return outputs[0].size * prod(inputs[1].dims[1:])
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """2 macs, and 1 per output element for the bias"""
+        return 2 * self.macs(inputs, outputs) + (outputs[0].size if len(inputs) > 2 else 0)
+
+    def kernel(self, x: Array, w: Array, *bias: Array) -> Array:
+        counts = self.windows(x.shape[2:], w.shape[2:])
+        return add_bias(taps.convolve(x, w, counts, **self.attributes), bias)
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        from tinygraph.ops.conv_transpose import ConvTranspose
+
+        x, w, *bias = inputs
+        g = cotangents[0]
+        dx = apply(ConvTranspose(**self.attributes, output_size=type_of(x).shape[2:]), g, w)
+        dw = apply(ConvWeightGrad(**self.attributes, kernel_size=type_of(w).dims[2:]), x, g)
+        return [dx, dw, *(sum_to_channels(g) for _ in bias)]
+
+    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
+        return export.node("Conv", inputs, **self.onnx_attributes)
+
+
+@register
+class ConvWeightGrad(Convolution):
+    """The cotangent of a convolution's weight, from its input x and the cotangent g of its output.
+
+    w[k, c, t] = sum over n, o of g[n, k, o] x[n, c, o stride + t dilation - padding];
+    x [N, C, *spatial], g [N, K, *out] -> w [K, C / groups, *kernel].
+    """
+
+    name = "conv_weight_grad"
+    arity = (2, 2)
+    kernel_size: tuple[int, ...] = field(kw_only=True)
+
+    def infer(self, x: TensorType, g: TensorType) -> TensorType:
+        floating(x, g)
+        self.check(x, g)
+        per_group = self.divided(x.shape[1], "the input channels")
+        k = self.divided(g.shape[1], "the output channels") * self.groups
+        counts = self.windows(x.shape[2:], self.kernel_size)
+        if (x.shape[0], *counts) != (g.shape[0], *g.shape[2:]):
+            raise ShapeError(
+                f"a convolution of {x} with kernel {self.kernel_size} makes {counts} positions, {g} has others"
+            )
+        return x.with_shape((k, per_group, *self.kernel_size))
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        """Those of the convolution: (C / groups) prod(kernel) per element of g"""
+        return inputs[1].size * prod(outputs[0].dims[1:])
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """2 macs"""
+        return 2 * self.macs(inputs, outputs)
+
+    def kernel(self, x: Array, g: Array) -> Array:
+        return taps.correlate(x, g, self.kernel_size, **self.attributes)
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        from tinygraph.ops.conv_transpose import ConvTranspose
+
+        x, g = inputs
+        u = cotangents[0]
+        dx = apply(ConvTranspose(**self.attributes, output_size=type_of(x).shape[2:]), g, u)
+        return [dx, apply(Conv(**self.attributes), x, u)]
+
+    to_onnx = not_in_onnx("ONNX has no operator for the gradient of a weight")
+
+
+def conv(
+    x: Tensor, w: Tensor, b: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Tensor:
+    """Convolution (cross-correlation, the kernel is not flipped) over 1, 2, 3 or more spatial axes.
+
+    y[n, k, o] = b[k] + sum over c, t of w[k, c, t] x[n, c, o stride + t dilation - padding], with
+    floor((size + padding - dilation (kernel - 1) - 1) / stride) + 1 positions o on each axis.
+
+    Args:
+        x: [N, C, *spatial], floating.
+        w: [K, C / groups, *kernel], of the same dtype.
+        b: [K], or None.
+        stride: a number, or one per axis.
+        padding: zeros around x: a number; a number or (front, behind) pair per axis; "valid" for
+            none; "same" for ceil(size / stride) positions, an odd zero going behind;
+            "same_lower", where it goes in front.
+        dilation: a number, or one per axis.
+        groups: input and output channels fall into that many independent parts; C of them make
+            a depthwise convolution.
+
+    Returns:
+        [N, K, *out], of x's dtype.
+
+    Raises:
+        ShapeError: sizes, channels, groups, dtypes or attributes do not fit together.
+
+    Source: ONNX Conv.
+    """
+    sizes, kernel = type_of(x).shape[2:], type_of(w).dims[2:]
+    steps = per_axis(stride, len(kernel), "stride")
+    spacing = per_axis(dilation, len(kernel), "dilation")
+    op = Conv(steps, pads(padding, sizes, kernel, steps, spacing), spacing, groups)
+    return apply(op, x, w) if b is None else apply(op, x, w, b)
+
+
+def conv1d(
+    x: Tensor, w: Tensor, b: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Tensor:
+    """`conv` of x [N, C, L] with w [K, C / groups, k]."""
+    return conv(x, ranked(w, 1), b, stride, padding, dilation, groups)
+
+
+def conv2d(
+    x: Tensor, w: Tensor, b: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Tensor:
+    """`conv` of x [N, C, H, W] with w [K, C / groups, kh, kw]."""
+    return conv(x, ranked(w, 2), b, stride, padding, dilation, groups)
+
+
+def conv3d(
+    x: Tensor, w: Tensor, b: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Tensor:
+    """`conv` of x [N, C, D, H, W] with w [K, C / groups, kd, kh, kw]."""
+    return conv(x, ranked(w, 3), b, stride, padding, dilation, groups)

@@ -1,0 +1,140 @@
+"""Transposed convolution: the input gradient of a convolution, and an op of its own."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from math import prod
+from typing import Any
+
+from tinygraph.errors import ShapeError
+from tinygraph.ir import Array, Dim, TensorType
+from tinygraph.kernels import taps
+from tinygraph.ops.base import Exporter, Tensor, Types, apply, floating, register, type_of
+from tinygraph.ops.conv import (
+    Conv,
+    Convolution,
+    ConvWeightGrad,
+    add_bias,
+    check_bias,
+    ranked,
+    sum_to_channels,
+)
+from tinygraph.ops.windows import pads, per_axis, transposed_sizes
+
+__all__ = ["conv_transpose", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+
+
+@register
+class ConvTranspose(Convolution):
+    """y[n, c, i stride + t dilation - padding] = b[c] + sum over k, i, t of w[k, c, t] x[n, k, i].
+
+    x [N, K, *spatial], w [K, C / groups, *kernel], b [C] -> y [N, C, *output_size]: what a
+    convolution with the same attributes and weight takes to the shape of x. Several sizes are
+    taken to one if the stride is above 1, so `output_size` says which is meant.
+    """
+
+    name = "conv_transpose"
+    arity = (2, 3)
+    output_size: tuple[Dim, ...] = field(kw_only=True)
+
+    def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
+        floating(x, w, *bias)
+        self.check(x, w)
+        k, per_group, *kernel = w.dims
+        if x.shape[1] != k:
+            raise ShapeError(f"the weight reads {k} channels, the input has {x.shape[1]}")
+        self.divided(k, "the input channels")
+        check_bias(bias, per_group * self.groups)
+        if len(self.output_size) != len(kernel) or self.windows(self.output_size, kernel) != x.shape[2:]:
+            raise ShapeError(
+                f"a convolution would not take output_size {self.output_size} to the input's {x.shape[2:]}"
+            )
+        return x.with_shape((x.shape[0], per_group * self.groups, *self.output_size))
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        """(C / groups) prod(kernel) per input element"""
+        return inputs[0].size * prod(inputs[1].dims[1:])
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """2 macs, and 1 per output element for the bias"""
+        return 2 * self.macs(inputs, outputs) + (outputs[0].size if len(inputs) > 2 else 0)
+
+    def kernel(self, x: Array, w: Array, *bias: Array) -> Array:
+        return add_bias(taps.spread(x, w, self.output_size, **self.attributes), bias)
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        x, w, *bias = inputs
+        g = cotangents[0]
+        dx = apply(Conv(**self.attributes), g, w)
+        dw = apply(ConvWeightGrad(**self.attributes, kernel_size=type_of(w).dims[2:]), g, x)
+        return [dx, dw, *(sum_to_channels(g) for _ in bias)]
+
+    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
+        x, w = types[:2]
+        smallest = transposed_sizes(x.shape[2:], w.dims[2:], self.stride, self.padding, self.dilation)
+        extra = [0 if a == b else a - b for a, b in zip(self.output_size, smallest, strict=True)]
+        return export.node("ConvTranspose", inputs, **self.onnx_attributes, output_padding=extra)
+
+
+def conv_transpose(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Transposed convolution: every number of x, times the kernel, is added into the result.
+
+    The size on each axis is (size - 1) stride + dilation (kernel - 1) + 1 - padding +
+    output_padding, padding counted on both sides.
+
+    Args:
+        x: [N, K, *spatial], floating.
+        w: [K, C / groups, *kernel], of the same dtype.
+        b: [C], or None.
+        stride: a number, or one per axis.
+        padding: positions cut off the full result: a number, or a number or (front, behind)
+            pair per axis.
+        output_padding: positions added behind, below the stride: a number, or one per axis.
+        dilation: a number, or one per axis.
+        groups: input and output channels fall into that many independent parts.
+
+    Returns:
+        [N, C, *out], of x's dtype.
+
+    Raises:
+        ShapeError: sizes, channels, groups, dtypes or attributes do not fit together.
+
+    Source: ONNX ConvTranspose; Zeiler et al. 2010, Deconvolutional Networks.
+    """
+    sizes, kernel = type_of(x).shape[2:], type_of(w).dims[2:]
+    steps = per_axis(stride, len(kernel), "stride")
+    spacing = per_axis(dilation, len(kernel), "dilation")
+    extra = per_axis(output_padding, len(kernel), "output_padding", 0)
+    if any(e >= s for e, s in zip(extra, steps, strict=True)):
+        raise ShapeError(f"output_padding {output_padding} must be below the stride, {stride}")
+    if isinstance(padding, str):
+        raise ShapeError(f"padding {padding!r} does not say which positions to cut off; give numbers")
+    cut = pads(padding, sizes, kernel, steps, spacing)
+    covered = transposed_sizes(sizes, kernel, steps, cut, spacing)
+    size = tuple(n + e if e else n for n, e in zip(covered, extra, strict=True))
+    op = ConvTranspose(steps, cut, spacing, groups, output_size=size)
+    return apply(op, x, w) if b is None else apply(op, x, w, b)
+
+
+def conv_transpose1d(x: Tensor, w: Tensor, *args: Any, **options: Any) -> Tensor:
+    """`conv_transpose` of x [N, K, L] with w [K, C / groups, k]."""
+    return conv_transpose(x, ranked(w, 1), *args, **options)
+
+
+def conv_transpose2d(x: Tensor, w: Tensor, *args: Any, **options: Any) -> Tensor:
+    """`conv_transpose` of x [N, K, H, W] with w [K, C / groups, kh, kw]."""
+    return conv_transpose(x, ranked(w, 2), *args, **options)
+
+
+def conv_transpose3d(x: Tensor, w: Tensor, *args: Any, **options: Any) -> Tensor:
+    """`conv_transpose` of x [N, K, D, H, W] with w [K, C / groups, kd, kh, kw]."""
+    return conv_transpose(x, ranked(w, 3), *args, **options)

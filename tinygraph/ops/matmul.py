@@ -1,0 +1,176 @@
+"""Matrix products: the linear layer and matmul."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tinygraph.errors import ShapeError
+from tinygraph.ir import Array, Dim, Shape, TensorType
+from tinygraph.ops.base import Exporter, Op, Tensor, Types, apply, floating, register, type_of
+
+__all__ = ["linear", "matmul"]
+
+
+@register
+class Linear(Op):
+    """y = x w^T + b. x [..., in], w [out, in], b [out] -> y [..., out]."""
+
+    name = "linear"
+    arity = (2, 3)
+
+    def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
+        floating(x, w, *bias)
+        if x.ndim < 1 or w.ndim != 2:
+            raise ShapeError(f"wants an input [..., in] and a weight [out, in], got {x} and {w}")
+        units, features = w.dims
+        if x.shape[-1] != features:
+            raise ShapeError(f"the weight reads {features} features, the input has {x.shape[-1]}")
+        if bias and bias[0].shape != (units,):
+            raise ShapeError(f"the bias is {bias[0]}, want one number for each of {units} units")
+        return x.with_shape((*x.shape[:-1], units))
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        """In per output element"""
+        return outputs[0].size * inputs[1].dims[1]
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """2 macs, and 1 per output element for the bias"""
+        return 2 * self.macs(inputs, outputs) + (outputs[0].size if len(inputs) > 2 else 0)
+
+    def kernel(self, x: Array, w: Array, *bias: Array) -> Array:
+        y = x @ w.T
+        return y + bias[0] if bias else y
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        x, w, *bias = inputs
+        g = cotangents[0]
+        return [matmul(g, w), weight_grad(x, g), *(_sum_leading(g, 1) for _ in bias)]
+
+    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
+        x, w, *bias = inputs
+        if types[0].ndim == 2:
+            return export.node("Gemm", inputs, transB=1)
+        y = export.node("MatMul", [x, export.node("Transpose", [w], perm=[1, 0])])
+        return export.node("Add", [y, *bias]) if bias else y
+
+
+def weight_grad(x: Tensor, g: Tensor) -> Tensor:
+    """g^T x [out, in], summed over all leading axes of x [..., in] and g [..., out]."""
+    from tinygraph import ops
+
+    type = type_of(x)
+    if type.ndim != 2 and type.is_static:
+        rows = prod(type.dims[:-1])
+        x, g = (ops.reshape(t, (rows, type_of(t).dims[-1])) for t in (x, g))
+    return _sum_leading(matmul(_transposed(g), x), 2)
+
+
+def _sum_leading(t: Tensor, keep: int) -> Tensor:
+    """The sum over all axes but the last ones."""
+    from tinygraph import ops
+
+    leading = tuple(range(type_of(t).ndim - keep))
+    return ops.sum(t, leading) if leading else t
+
+
+@register
+class MatMul(Op):
+    """y = a b, of the last two axes; the axes before them are broadcast. [..., m, k] [..., k, n] -> [..., m, n]."""
+
+    name = "matmul"
+    arity = (2, 2)
+
+    def infer(self, a: TensorType, b: TensorType) -> TensorType:
+        floating(a, b)
+        if a.ndim < 2 or b.ndim < 2:
+            raise ShapeError(f"wants two matrices or stacks of them, got {a} and {b}")
+        if a.shape[-1] != b.shape[-2]:
+            raise ShapeError(f"rows of {a.shape[-1]} meet columns of {b.shape[-2]}; they must be as long")
+        return a.with_shape((*_stack(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]))
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        """K per output element"""
+        return outputs[0].size * inputs[0].dims[-1]
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """2 macs"""
+        return 2 * self.macs(inputs, outputs)
+
+    def kernel(self, a: Array, b: Array) -> Array:
+        return np.matmul(a, b)
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        a, b = inputs
+        g = cotangents[0]
+        return [matmul(g, _transposed(b)), matmul(_transposed(a), g)]
+
+    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
+        return export.node("MatMul", inputs)
+
+
+def _stack(a: Shape, b: Shape) -> Shape:
+    """The two shapes broadcast, as NumPy does it; an open dim meets itself or 1."""
+    length = max(len(a), len(b))
+    pairs = zip((1,) * (length - len(a)) + a, (1,) * (length - len(b)) + b, strict=True)
+    return tuple(_meet(*pair) for pair in pairs)
+
+
+def _meet(a: Dim, b: Dim) -> Dim:
+    if a == b or b == 1:
+        return a
+    if a == 1:
+        return b
+    raise ShapeError(f"stacks of {a} and {b} matrices do not broadcast; want equal sizes, or 1")
+
+
+def _transposed(a: Tensor) -> Tensor:
+    """Each matrix of a stack transposed."""
+    from tinygraph import ops
+
+    last = type_of(a).ndim - 1
+    return ops.transpose(a, (*range(last - 1), last, last - 1))
+
+
+def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    """A fully connected layer: y = x w^T + b.
+
+    Args:
+        x: [..., in], floating.
+        w: [out, in], of the same dtype.
+        b: [out], or None.
+
+    Returns:
+        [..., out], of x's dtype.
+
+    Raises:
+        ShapeError: shapes or dtypes do not fit together.
+
+    Source: ONNX Gemm, with more leading axes.
+    """
+    return apply(Linear(), x, w) if b is None else apply(Linear(), x, w, b)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """Matrix product, as NumPy's: stacks of matrices are broadcast, vectors are a row or a column.
+
+    Args:
+        a: [..., m, k] or [k], floating.
+        b: [..., k, n] or [k], of the same dtype.
+
+    Returns:
+        [..., m, n], without the axis that a vector stood for.
+
+    Raises:
+        ShapeError: shapes or dtypes do not fit together.
+
+    Source: ONNX MatMul.
+    """
+    from tinygraph import ops
+
+    row, column = type_of(a).ndim == 1, type_of(b).ndim == 1
+    y = apply(MatMul(), ops.expand_dims(a, 0) if row else a, ops.expand_dims(b, 1) if column else b)
+    y = ops.squeeze(y, -1) if column else y
+    return ops.squeeze(y, -1 if column else -2) if row else y
