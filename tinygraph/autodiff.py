@@ -148,9 +148,9 @@ class _Sweep:
     def finish(self) -> Graph:
         for node in reversed(self.graph.nodes):
             if any(v in self.active for v in node.inputs) and any(v in self.cotangents for v in node.outputs):
-                self.trace.follow(node)
+                self.trace.follow(node.name, node.where)
                 self._step(node)
-        self.trace.follow(None)
+        self.trace.follow()
         outputs = list(self.graph.outputs)
         taken = {name for name, _ in outputs}
         for source in self.sources:

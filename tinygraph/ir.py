@@ -369,6 +369,10 @@ class Builder:
         self._nodes.append(Node(op, tuple(inputs), outputs, where, origins))
         return outputs
 
+    def wish(self, value: Value, name: str) -> None:
+        """Gives a computed value that name in `finish`, unless a value that lives on has it."""
+        self._wishes[value] = name
+
     @property
     def last(self) -> Node:
         """The node added last."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from tinygraph import ops
 from tinygraph.errors import TraceError
-from tinygraph.ir import NOWHERE, Builder, Dim, Graph, Mode, Node, Shape, Symbol, TensorType, Value, Where
+from tinygraph.ir import NOWHERE, Builder, Dim, Graph, Mode, Shape, Symbol, TensorType, Value, Where
 from tinygraph.ops.base import Op, Symbolic
 
 if TYPE_CHECKING:
@@ -143,10 +143,10 @@ class Trace:
         tensors = tuple(Tensor(v, self) for v in outs)
         return tensors if len(op.labels) > 1 else tensors[0]
 
-    def follow(self, node: Node | None) -> None:
-        """Nodes emitted from now on get the place of this one, and names behind its own."""
-        self._where = node.where if node else NOWHERE
-        self._scopes[-1] = (node.name if node else "", False)
+    def follow(self, name: str = "", where: Where = NOWHERE) -> None:
+        """Nodes emitted from now on get this place, and names behind this one."""
+        self._where = where
+        self._scopes[-1] = (name, False)
 
     def where(self) -> Where:
         """The module path and source line of the code that is running."""

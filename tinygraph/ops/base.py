@@ -142,14 +142,16 @@ def register(cls: type[T]) -> type[T]:
     return made
 
 
-def from_onnx(*op_types: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def from_onnx(*op_types: str, buffers: Sequence[int] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Files a reader of ONNX operators: reader(node, *tensors) -> tensor or tuple.
 
-    `node` is a tinygraph.onnx.load.OnnxNode: its attributes, opset, and constant inputs.
-    An absent optional input arrives as None.
+    `node` is a tinygraph.onnx.node.OnnxNode: its attributes, opset, and constant inputs.
+    An absent optional input arrives as None. `buffers` are the positions of inputs that are
+    statistics rather than parameters.
     """
 
     def file(reader: Callable[..., Any]) -> Callable[..., Any]:
+        reader.buffers = tuple(buffers)  # type: ignore[attr-defined]  # read by tinygraph.onnx.load
         for op_type in op_types:
             if op_type in IMPORTERS:
                 raise TypeError(f"two readers for ONNX {op_type}")
