@@ -4,3 +4,9 @@ from tinygraph.ops.elementwise import *
 from tinygraph.ops.conv import *
 from tinygraph.ops.conv_transpose import *
 from tinygraph.ops.matmul import *
+from tinygraph.ops.pool import *
+from tinygraph.ops.pool_average import *
+from tinygraph.ops.norm import *
+from tinygraph.ops.lrn import *
+from tinygraph.ops.dropout import *
+from tinygraph.ops.softmax import *

@@ -1,0 +1,181 @@
+"""Batch normalization, in inference and in training: two ops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygraph.errors import ShapeError
+from tinygraph.ir import Array, TensorType
+from tinygraph.ops.base import Op, Tensor, Types, apply, floating, no_macs, not_in_onnx, register
+
+__all__ = ["batch_norm", "batch_norm_train"]
+
+
+def check_channels(x: TensorType, *vectors: TensorType) -> None:
+    """ShapeError unless x is [N, C, *] and the vectors are [C], all of one floating dtype."""
+    floating(x, *vectors)
+    if x.ndim < 2:
+        raise ShapeError(f"wants [N, C, ...], got {x}")
+    for vector in vectors:
+        if vector.shape != x.shape[1:2]:
+            raise ShapeError(f"{vector} does not fit the {x.shape[1]} channels of {x}; want [{x.shape[1]}]")
+
+
+def per_channel(vector: Tensor, ndim: int) -> Tensor:
+    """[C] as [C, 1, ...], so that it broadcasts along axis 1 of `ndim` axes."""
+    return vector.reshape((-1,) + (1,) * (ndim - 2))
+
+
+def all_but_channels(ndim: int) -> tuple[int, ...]:
+    """Every axis but axis 1."""
+    return (0, *range(2, ndim))
+
+
+@register
+class BatchNorm(Op):
+    """y = (x - mean) / sqrt(var + eps) * gamma + beta, per channel, with given statistics.
+
+    Inputs: x [N, C, *], and gamma, beta, mean, var [C]. Preparing scale and shift of each channel
+    is not counted: it is done once for constant statistics.
+    """
+
+    name = "batch_norm"
+    arity = (5, 5)
+    macs = no_macs
+    eps: float = 1e-5
+
+    def infer(
+        self, x: TensorType, gamma: TensorType, beta: TensorType, mean: TensorType, var: TensorType
+    ) -> TensorType:
+        check_channels(x, gamma, beta, mean, var)
+        return x
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """2 per output element: scale and shift"""
+        return 2 * outputs[0].size
+
+    def kernel(self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array) -> Array:
+        scale = gamma / np.sqrt(var + self.eps)
+        return (x - per_channel(mean, x.ndim)) * per_channel(scale, x.ndim) + per_channel(beta, x.ndim)
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        from tinygraph.ops import sqrt, sum
+
+        x, gamma, _, mean, var = inputs
+        (g,) = cotangents
+        axes = all_but_channels(x.ndim)
+        inverse = 1 / sqrt(var + self.eps)
+        scale = gamma * inverse
+        dbeta = sum(g, axes)
+        moment = sum(g * (x - per_channel(mean, x.ndim)), axes)
+        dvar = moment * scale * inverse * inverse * -0.5
+        return [g * per_channel(scale, x.ndim), moment * inverse, dbeta, -(dbeta * scale), dvar]
+
+    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
+        return export.node("BatchNormalization", inputs, epsilon=self.eps)
+
+
+@register
+class BatchNormTrain(Op):
+    """y = (x - mean) / sqrt(var + eps) * gamma + beta, with the batch's own mean and variance.
+
+    Inputs: x [N, C, *], gamma and beta [C]. Outputs: y like x, mean [C], and the biased variance
+    [C], the mean of (x - mean)^2: both over all axes but 1.
+    """
+
+    name = "batch_norm_train"
+    labels = ("y", "mean", "var")
+    arity = (3, 3)
+    macs = no_macs
+    eps: float = 1e-5
+
+    def infer(self, x: TensorType, gamma: TensorType, beta: TensorType) -> tuple[TensorType, ...]:
+        check_channels(x, gamma, beta)
+        if 0 in x.shape:
+            raise ShapeError(f"there is nothing to average in {x}")
+        return x, gamma, gamma
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """6 per input element and 5 per channel: two means, centre, square, scale, shift; sqrt(var + eps)"""
+        return 6 * inputs[0].size + 5 * inputs[1].size
+
+    def kernel(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Array, Array]:
+        axes = all_but_channels(x.ndim)
+        mean = x.mean(axes)
+        centred = x - per_channel(mean, x.ndim)
+        var = (centred * centred).mean(axes)
+        scale = gamma / np.sqrt(var + self.eps)
+        return centred * per_channel(scale, x.ndim) + per_channel(beta, x.ndim), mean, var
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        from tinygraph.ops import mean, sqrt, sum
+
+        x, gamma, _ = inputs
+        ndim, axes = x.ndim, all_but_channels(x.ndim)
+        gy, gmean, gvar = cotangents
+        centred = x - per_channel(outputs[1], ndim)
+        dx, dgamma, dbeta = None, None, None
+        if gy is not None:
+            inverse = 1 / sqrt(outputs[2] + self.eps)
+            normal = centred * per_channel(inverse, ndim)
+            through = mean(gy, axes, keepdims=True) + normal * mean(gy * normal, axes, keepdims=True)
+            dx = (gy - through) * per_channel(gamma * inverse, ndim)
+            dgamma, dbeta = sum(gy * normal, axes), sum(gy, axes)
+        if gmean is not None:
+            dx = _sum(dx, _spread(gmean, x, axes))
+        if gvar is not None:
+            dx = _sum(dx, _spread(gvar, x, axes) * centred * 2)
+        return [dx, dgamma, dbeta]
+
+    to_onnx = not_in_onnx("its BatchNormalization gives no statistics of the batch itself; save an inference graph")
+
+
+def _sum(a: Tensor | None, b: Tensor) -> Tensor:
+    return b if a is None else a + b
+
+
+def _spread(g: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The gradient of a mean over these axes: g, divided evenly."""
+    from tinygraph.ops.reduce import Mean
+
+    return Mean(axes).vjp([x], [g], [g])[0]
+
+
+def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float = 1e-5) -> Tensor:
+    """Normalizes each channel with given statistics: (x - mean) / sqrt(var + eps) * gamma + beta.
+
+    Args:
+        x: [N, C, *], floating.
+        gamma, beta, mean, var: [C], of x's dtype.
+        eps: added to the variance.
+
+    Returns:
+        Of x's shape and dtype.
+
+    Raises:
+        ShapeError: a vector does not fit the channels, or dtypes differ.
+
+    Source: Ioffe and Szegedy 2015; ONNX BatchNormalization.
+    """
+    return apply(BatchNorm(float(eps)), x, gamma, beta, mean, var)
+
+
+def batch_norm_train(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalizes each channel with the statistics of this batch, taken over all axes but 1.
+
+    Args:
+        x: [N, C, *], floating.
+        gamma, beta: [C], of x's dtype.
+        eps: added to the variance.
+
+    Returns:
+        y of x's type, the mean [C], and the biased variance [C].
+
+    Raises:
+        ShapeError: a vector does not fit the channels, dtypes differ, or x is empty.
+
+    Source: Ioffe and Szegedy 2015.
+    """
+    return apply(BatchNormTrain(float(eps)), x, gamma, beta)  # type: ignore[no-any-return]  # apply gives one or several

@@ -1,0 +1,323 @@
+"""Pooling windows, and max and min pooling with their gradients. Average pools: pool_average.py.
+
+Arrays are [N, C, *spatial] with any number of spatial axes. The set is closed under vjp: the
+gradient of max_pool is max_pool_grad, which scatters; the gradient of that is max_pool_gather,
+which picks; and the gradient of picking is scattering again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.errors import ShapeError
+from tinygraph.ir import Array, Symbol, TensorType
+from tinygraph.kernels import taps
+from tinygraph.ops.base import Op, Tensor, Types, apply, floating, no_macs, not_in_onnx, register, type_of
+from tinygraph.ops.windows import Pads, extents, output_sizes, pads, per_axis
+
+__all__ = ["global_max_pool", "max_pool", "min_pool"]
+
+_GRADIENT = "ONNX has no gradient operators; save the graph before differentiating it"
+
+
+@dataclass(frozen=True)
+class Pool(Op):
+    """What all sliding pools share: a window over the spatial axes of [N, C, *spatial].
+
+    Padding may be wider than half the window, as in ONNX, but every window must have at least
+    one tap on the input.
+
+    Attributes:
+        window, stride, dilation: one number per spatial axis.
+        padding: a (front, behind) pair of counts per spatial axis.
+        ceil_mode: the number of windows is rounded up; a last window that would start in the
+            padding behind is left out.
+    """
+
+    window: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: Pads
+    dilation: tuple[int, ...]
+    ceil_mode: bool = False
+
+    macs = no_macs
+
+    @property
+    def taps(self) -> int:
+        """Elements of one window, padding included."""
+        return prod(self.window)
+
+    def pooled(self, x: TensorType) -> TensorType:
+        """Type of the pooled array; ShapeError if the windows do not fit."""
+        if x.ndim != len(self.window) + 2:
+            raise ShapeError(f"a window {self.window} wants [N, C] and {len(self.window)} spatial axes, got {x}")
+        floating(x)
+        sizes = x.shape[2:]
+        counts = output_sizes(sizes, self.window, self.stride, self.padding, self.dilation, self.ceil_mode)
+        for axis, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+            if isinstance(size, int) and isinstance(count, int) and not self.on_input(axis, size, count).all():
+                raise ShapeError(
+                    f"padding {self.padding[axis]} of spatial axis {axis} puts a window of {self.window[axis]} "
+                    f"beside all {size} positions of the input; pad by less than the window"
+                )
+        return x.with_shape((*x.shape[:2], *counts))
+
+    def on_input(self, axis: int, size: int, count: int, margins: tuple[int, int] = (0, 0)) -> Array:
+        """How many taps of each window along a spatial axis lie on the input, or on it and its margins."""
+        taps = self.dilation[axis] * np.arange(self.window[axis])
+        places = self.stride[axis] * np.arange(count)[:, None] - self.padding[axis][0] + taps
+        return ((places >= -margins[0]) & (places < size + margins[1])).sum(1)
+
+    def frame(self, x: Array, counts: Sequence[int], fill: float) -> Array:
+        """The array surrounded by `fill` as far as any window reaches."""
+        reach = [
+            (n - 1) * s + extent
+            for n, s, extent in zip(counts, self.stride, extents(self.window, self.dilation), strict=True)
+        ]
+        sides = [(lo, max(r - lo - size, 0)) for r, (lo, _), size in zip(reach, self.padding, x.shape[2:], strict=True)]
+        return taps.pad(x, sides, fill)
+
+    def crop(self, frame: Array, sizes: Sequence[int]) -> Array:
+        """The part of a frame where the array was."""
+        return frame[(..., *(slice(lo, lo + n) for (lo, _), n in zip(self.padding, sizes, strict=True)))]
+
+    def regions(self, counts: Sequence[int]) -> Iterator[Any]:
+        """For each tap in row-major order: the slices of the frame that it meets, one element a window."""
+        return (region for _, region in taps.taps(self.window, counts, self.stride, self.dilation))
+
+    def geometry(self) -> dict[str, Any]:
+        """The attributes that all pools share."""
+        return {f.name: getattr(self, f.name) for f in fields(Pool)}
+
+
+def taps_per_window(self: Pool, inputs: Types, outputs: Types) -> int:
+    """Window elements per output element, padding counted"""
+    return self.taps * outputs[0].size
+
+
+@dataclass(frozen=True)
+class Extreme(Pool):
+    """The winner of each window: the largest element, or the smallest. Padding never wins; NaN always does."""
+
+    arity = (1, 1)
+    smallest: ClassVar[bool]
+
+    def infer(self, x: TensorType) -> TensorType:
+        return self.pooled(x)
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """Window elements - 1 per output element, padding counted"""
+        return (self.taps - 1) * outputs[0].size
+
+    def kernel(self, x: Array) -> Array:
+        counts = self.pooled(TensorType(x.shape, x.dtype)).dims[2:]
+        better, worst = (np.minimum, np.inf) if self.smallest else (np.maximum, -np.inf)
+        frame = self.frame(x, counts, worst)
+        y = np.full((*x.shape[:2], *counts), worst, x.dtype)
+        for region in self.regions(counts):
+            better(y, frame[region], out=y)
+        return y
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        return [apply(ExtremeGrad(**self.geometry(), smallest=self.smallest), inputs[0], cotangents[0])]
+
+
+@register
+class MaxPool(Extreme):
+    """y[n, c, o] = max over taps t of x[n, c, o stride + t dilation - front]; padding counts as -inf."""
+
+    name = "max_pool"
+    smallest = False
+
+    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
+        if (
+            self.window == types[0].shape[2:]
+            and not any(map(any, self.padding))
+            and self.dilation == (1,) * len(self.window)
+        ):
+            return export.node("GlobalMaxPool", inputs)
+        return export.node("MaxPool", inputs, **onnx_attributes(self))
+
+
+@register
+class MinPool(Extreme):
+    """y[n, c, o] = min over taps t of x[n, c, o stride + t dilation - front]; padding counts as +inf."""
+
+    name = "min_pool"
+    smallest = True
+
+    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
+        return export.node("Neg", [export.node("MaxPool", [export.node("Neg", inputs)], **onnx_attributes(self))])
+
+
+def onnx_attributes(pool: Pool) -> dict[str, Any]:
+    """The attributes of ONNX's pooling operators."""
+    front, behind = zip(*pool.padding, strict=True)
+    return {
+        "kernel_shape": list(pool.window),
+        "strides": list(pool.stride),
+        "pads": [*front, *behind],
+        "dilations": list(pool.dilation),
+        "ceil_mode": int(pool.ceil_mode),
+    }
+
+
+@dataclass(frozen=True)
+class Winners(Pool):
+    """An op that moves numbers between the windows and the element that won each of them.
+
+    The winner is the first largest (or smallest) element of the window in row-major order; a NaN
+    wins over all numbers.
+
+    Attributes:
+        smallest: whether the smallest element wins.
+    """
+
+    smallest: bool = False
+
+    arity = (2, 2)
+    to_onnx = not_in_onnx(_GRADIENT)
+
+    def winners(self, x: Array, counts: Sequence[int]) -> Array:
+        """The number of the tap that wins each window."""
+        score = -x if self.smallest else x
+        frame = self.frame(score, counts, -np.inf)
+        inside = self.frame(np.ones((1, 1, *x.shape[2:]), bool), counts, False)
+        best = np.full((*x.shape[:2], *counts), -np.inf, x.dtype)
+        winner = np.full(best.shape, -1, np.int32)
+        for number, region in enumerate(self.regions(counts)):
+            tap = frame[region]
+            wins = (winner < 0) | (tap > best) | (np.isnan(tap) & ~np.isnan(best))
+            wins &= inside[region]
+            np.copyto(best, tap, where=wins)
+            np.copyto(winner, number, where=wins)
+        return winner
+
+
+@register
+class ExtremeGrad(Winners):
+    """dx = sum over windows of g at the element that won: the gradient of max_pool and min_pool.
+
+    Inputs: x [N, C, *spatial], and g, one number per window. Result: of x's type.
+    """
+
+    name = "max_pool_grad"
+    flops = taps_per_window
+
+    def infer(self, x: TensorType, g: TensorType) -> TensorType:
+        if self.pooled(x) != g:
+            raise ShapeError(f"the windows are {self.pooled(x)}, the cotangent is {g}")
+        return x
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """Window elements per window: comparisons to find the winner, and one addition"""
+        return self.taps * inputs[1].size
+
+    def kernel(self, x: Array, g: Array) -> Array:
+        counts = g.shape[2:]
+        winner = self.winners(x, counts)
+        frame = self.frame(np.zeros_like(x), counts, 0.0)
+        for number, region in enumerate(self.regions(counts)):
+            frame[region] += np.where(winner == number, g, g.dtype.type(0))
+        return np.ascontiguousarray(self.crop(frame, x.shape[2:]))
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        gather = ExtremeGather(**self.geometry(), smallest=self.smallest)
+        return [None, apply(gather, inputs[0], cotangents[0])]
+
+
+@register
+class ExtremeGather(Winners):
+    """y[n, c, o] = t at the element of x that won window o: the gradient of max_pool_grad.
+
+    Inputs: x and t, both [N, C, *spatial]. Result: one number per window.
+    """
+
+    name = "max_pool_gather"
+
+    def infer(self, x: TensorType, t: TensorType) -> TensorType:
+        if x != t:
+            raise ShapeError(f"the array to pick from is {t}, the array that was pooled is {x}")
+        return self.pooled(x)
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """Window elements - 1 per output element: comparisons to find the winner"""
+        return (self.taps - 1) * outputs[0].size
+
+    def kernel(self, x: Array, t: Array) -> Array:
+        counts = self.pooled(TensorType(x.shape, x.dtype)).dims[2:]
+        winner = self.winners(x, counts)
+        frame = self.frame(t, counts, 0.0)
+        y = np.zeros((*x.shape[:2], *counts), t.dtype)
+        for number, region in enumerate(self.regions(counts)):
+            np.copyto(y, frame[region], where=winner == number)
+        return y
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        scatter = ExtremeGrad(**self.geometry(), smallest=self.smallest)
+        return [None, apply(scatter, inputs[0], cotangents[0])]
+
+
+def geometry(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> dict[str, Any]:
+    """The attributes of a sliding pool, as the public functions take them."""
+    type = type_of(x)
+    if type.ndim < 3:
+        raise ShapeError(f"pooling wants [N, C] and at least one spatial axis, got {type}")
+    axes = type.ndim - 2
+    window = per_axis(kernel, axes, "kernel")
+    steps = window if stride is None else per_axis(stride, axes, "stride")
+    gaps = per_axis(dilation, axes, "dilation")
+    return {
+        "window": window,
+        "stride": steps,
+        "padding": pads(padding, type.shape[2:], window, steps, gaps),
+        "dilation": gaps,
+        "ceil_mode": bool(ceil_mode),
+    }
+
+
+def max_pool(
+    x: Tensor, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> Tensor:
+    """The largest element of each window; padding counts as -inf, and NaN wins.
+
+    The gradient goes to the first largest element in row-major order.
+
+    Args:
+        x: [N, C, *spatial], floating.
+        kernel: size of the window: one number, or one per spatial axis.
+        stride: the same; by default the windows lie side by side.
+        padding: one number, one number or (front, behind) pair per axis, "same", "same_lower" or
+            "valid". It may be wider than half the window as long as every window touches the input.
+        dilation: distance of the taps of a window.
+        ceil_mode: let the last window hang over the end, unless it would start in the padding.
+
+    Returns:
+        [N, C, *windows] of x's dtype.
+
+    Raises:
+        ShapeError: the windows do not fit.
+
+    Source: ONNX MaxPool.
+    """
+    return apply(MaxPool(**geometry(x, kernel, stride, padding, dilation, ceil_mode)), x)
+
+
+def min_pool(
+    x: Tensor, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> Tensor:
+    """The smallest element of each window; padding counts as +inf. Otherwise as max_pool."""
+    return apply(MinPool(**geometry(x, kernel, stride, padding, dilation, ceil_mode)), x)
+
+
+def global_max_pool(x: Tensor) -> Tensor:
+    """The largest element of each channel: [N, C, *spatial] -> [N, C, 1, ...]. Source: ONNX GlobalMaxPool."""
+    sizes = type_of(x).shape[2:]
+    if any(isinstance(size, Symbol) for size in sizes):
+        raise ShapeError(f"global_max_pool wants spatial sizes that have numbers, got {type_of(x)}; bind them first")
+    return max_pool(x, sizes)

@@ -1,0 +1,294 @@
+"""Average pooling: sliding, adaptive and global, with their gradients.
+
+Arrays are [N, C, *spatial]. Each gradient op is the transpose of its pool as a linear map, so
+the gradient of the gradient is the pool itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tinygraph.errors import ShapeError, UnsupportedOp
+from tinygraph.ir import Array, Dim, Symbol, TensorType
+from tinygraph.ops.base import Op, Tensor, Types, apply, floating, no_macs, not_in_onnx, register, type_of
+from tinygraph.ops.pool import Pool, geometry, onnx_attributes
+from tinygraph.ops.windows import per_axis
+
+__all__ = ["adaptive_avg_pool", "avg_pool", "global_avg_pool"]
+
+_GRADIENT = "ONNX has no gradient operators; save the graph before differentiating it"
+
+
+@dataclass(frozen=True)
+class Average(Pool):
+    """What the average pool and its transpose share.
+
+    Attributes:
+        count_include_pad: divide by the taps on input and padding; else by those on the input.
+            What hangs over the padding (ceil_mode) never counts.
+    """
+
+    count_include_pad: bool = True
+
+    arity = (1, 1)
+    traits = frozenset({"linear"})
+
+    def divisors(self, sizes: Sequence[int], counts: Sequence[int], dtype: Any) -> Array:
+        """What the sum of each window is divided by: [*windows]."""
+        result = np.ones((), dtype)
+        for axis, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+            margins = self.padding[axis] if self.count_include_pad else (0, 0)
+            result = np.multiply.outer(result, self.on_input(axis, size, count, margins).astype(dtype))
+        return result
+
+
+@register
+class AvgPool(Average):
+    """y[n, c, o] = mean over taps t of x[n, c, o stride + t dilation - front]; padding counts as 0."""
+
+    name = "avg_pool"
+
+    def infer(self, x: TensorType) -> TensorType:
+        return self.pooled(x)
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """Window elements per output element: additions and one division, padding counted"""
+        return self.taps * outputs[0].size
+
+    def kernel(self, x: Array) -> Array:
+        counts = self.pooled(TensorType(x.shape, x.dtype)).dims[2:]
+        frame = self.frame(x, counts, 0.0)
+        y = np.zeros((*x.shape[:2], *counts), x.dtype)
+        for region in self.regions(counts):
+            y += frame[region]
+        return y / self.divisors(x.shape[2:], counts, x.dtype)
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        grad = AvgPoolGrad(**self.geometry(), count_include_pad=self.count_include_pad, size=inputs[0].shape[2:])
+        return [apply(grad, cotangents[0])]
+
+    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
+        attributes = onnx_attributes(self) | {"count_include_pad": int(self.count_include_pad)}
+        return export.node("AveragePool", inputs, **attributes)
+
+
+@register
+class AvgPoolGrad(Average):
+    """dx = each window's g, divided evenly among its taps: the transpose of avg_pool.
+
+    Attributes:
+        size: spatial sizes of the result.
+    """
+
+    name = "avg_pool_grad"
+    to_onnx = not_in_onnx(_GRADIENT)
+    size: tuple[Dim, ...] = ()
+
+    def infer(self, g: TensorType) -> TensorType:
+        x = g.with_shape((*g.shape[:2], *self.size))
+        if self.pooled(x) != g:
+            raise ShapeError(f"the windows are {self.pooled(x)}, the cotangent is {g}")
+        return x
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """Window elements + 1 per window: one division, and an addition at each tap, padding counted"""
+        return (self.taps + 1) * inputs[0].size
+
+    def kernel(self, g: Array) -> Array:
+        counts = g.shape[2:]
+        sizes = TensorType(self.size).dims
+        share = g / self.divisors(sizes, counts, g.dtype)
+        frame = self.frame(np.zeros((*g.shape[:2], *sizes), g.dtype), counts, 0.0)
+        for region in self.regions(counts):
+            frame[region] += share
+        return np.ascontiguousarray(self.crop(frame, sizes))
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        return [apply(AvgPool(**self.geometry(), count_include_pad=self.count_include_pad), cotangents[0])]
+
+
+def bins(size: int, count: int) -> list[tuple[int, int]]:
+    """The adaptive windows of an axis: window i is floor(i size / count) up to ceil((i + 1) size / count)."""
+    return [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+
+
+def elements(sizes: Sequence[int], counts: Sequence[int]) -> int:
+    """Elements of all adaptive windows of a channel together."""
+    axes = zip(sizes, counts, strict=True)
+    return prod(sum(end - start for start, end in bins(size, count)) for size, count in axes)
+
+
+def bin_sizes(sizes: Sequence[int], counts: Sequence[int], dtype: Any) -> Array:
+    """Elements of each adaptive window: [*windows]."""
+    result = np.ones((), dtype)
+    for size, count in zip(sizes, counts, strict=True):
+        result = np.multiply.outer(result, np.array([end - start for start, end in bins(size, count)], dtype))
+    return result
+
+
+def _check_bins(x: TensorType, counts: Sequence[Dim]) -> None:
+    floating(x)
+    if x.ndim != len(counts) + 2:
+        raise ShapeError(f"output size {tuple(counts)} wants [N, C] and {len(counts)} spatial axes, got {x}")
+    if 0 in x.shape[2:]:
+        raise ShapeError(f"there is nothing to average in {x}")
+
+
+@register
+class AdaptiveAvgPool(Op):
+    """y[n, c, o] = mean of x[n, c, floor(o size / count) : ceil((o + 1) size / count)], on each spatial axis.
+
+    Windows overlap where the sizes do not divide, and repeat elements where the output is larger.
+
+    Attributes:
+        output_size: windows on each spatial axis; all 1 is global average pooling.
+    """
+
+    name = "adaptive_avg_pool"
+    arity = (1, 1)
+    traits = frozenset({"linear"})
+    macs = no_macs
+    output_size: tuple[int, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        _check_bins(x, self.output_size)
+        return x.with_shape((*x.shape[:2], *self.output_size))
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """1 per element of each window: additions and one division"""
+        n, c, *sizes = inputs[0].dims
+        return n * c * elements(sizes, self.output_size)
+
+    def kernel(self, x: Array) -> Array:
+        y = x
+        for axis, count in enumerate(self.output_size, 2):
+            sums = [y.take(range(*bin), axis).sum(axis) for bin in bins(x.shape[axis], count)]
+            y = np.stack(sums, axis)
+        return y / bin_sizes(x.shape[2:], self.output_size, x.dtype)
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        return [apply(AdaptiveAvgPoolGrad(size=inputs[0].shape[2:]), cotangents[0])]
+
+    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
+        if set(self.output_size) == {1}:
+            return export.node("GlobalAveragePool", inputs)
+        windows = [_even(size, count) for size, count in zip(types[0].shape[2:], self.output_size, strict=True)]
+        if any(window is None for window in windows):
+            raise UnsupportedOp(
+                f"adaptive_avg_pool of {types[0]} to {self.output_size} cannot be saved as ONNX: its windows differ, "
+                "and AveragePool has one window for all; choose an input size that is a multiple of the output size"
+            )
+        lengths, steps = zip(*windows, strict=True)
+        return export.node("AveragePool", inputs, kernel_shape=list(lengths), strides=list(steps))
+
+
+def _even(size: Dim, count: int) -> tuple[int, int] | None:
+    """(length, stride) of an axis' windows if they are all alike, else None."""
+    if isinstance(size, Symbol):
+        return None if count > 1 else None
+    windows = bins(size, count)
+    lengths = {end - start for start, end in windows}
+    steps = {b[0] - a[0] for a, b in zip(windows, windows[1:], strict=False)} or {1}
+    return (lengths.pop(), steps.pop()) if len(lengths) == len(steps) == 1 and min(steps) > 0 else None
+
+
+@register
+class AdaptiveAvgPoolGrad(Op):
+    """dx = each window's g, divided evenly among its elements: the transpose of adaptive_avg_pool.
+
+    Attributes:
+        size: spatial sizes of the result.
+    """
+
+    name = "adaptive_avg_pool_grad"
+    arity = (1, 1)
+    traits = frozenset({"linear"})
+    macs = no_macs
+    to_onnx = not_in_onnx(_GRADIENT)
+    size: tuple[Dim, ...]
+
+    def infer(self, g: TensorType) -> TensorType:
+        x = g.with_shape((*g.shape[:2], *self.size))
+        _check_bins(x, g.shape[2:])
+        return x
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """1 per window and 1 per element of each window: a division, and additions"""
+        n, c, *counts = inputs[0].dims
+        return inputs[0].size + n * c * elements(outputs[0].dims[2:], counts)
+
+    def kernel(self, g: Array) -> Array:
+        sizes = TensorType(self.size).dims
+        dx = g / bin_sizes(sizes, g.shape[2:], g.dtype)
+        for axis, size in enumerate(sizes, 2):
+            share = np.moveaxis(dx, axis, 0)
+            spread = np.zeros((size, *share.shape[1:]), g.dtype)
+            for number, (start, end) in enumerate(bins(size, len(share))):
+                spread[start:end] += share[number]
+            dx = np.moveaxis(spread, 0, axis)
+        return np.ascontiguousarray(dx)
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        return [apply(AdaptiveAvgPool(output_size=inputs[0].shape[2:]), cotangents[0])]
+
+
+def avg_pool(
+    x: Tensor,
+    kernel: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    dilation: Any = 1,
+) -> Tensor:
+    """The mean of each window.
+
+    Args:
+        x: [N, C, *spatial], floating.
+        kernel, stride, padding, dilation, ceil_mode: as in max_pool; padding counts as 0.
+        count_include_pad: whether padding counts in the number that the sum is divided by. What
+            hangs over the padding because of ceil_mode never counts.
+
+    Returns:
+        [N, C, *windows] of x's dtype.
+
+    Raises:
+        ShapeError: the windows do not fit.
+
+    Source: ONNX AveragePool (whose count_include_pad is 0 unless given).
+    """
+    shared = geometry(x, kernel, stride, padding, dilation, ceil_mode)
+    return apply(AvgPool(**shared, count_include_pad=bool(count_include_pad)), x)
+
+
+def adaptive_avg_pool(x: Tensor, output_size: Any) -> Tensor:
+    """Means of as many windows as asked for, spread evenly over each spatial axis.
+
+    Window i of an axis is x[floor(i size / count) : ceil((i + 1) size / count)].
+
+    Args:
+        x: [N, C, *spatial], floating. Spatial sizes may be open.
+        output_size: one number, or one per spatial axis; may be larger than the input.
+
+    Returns:
+        [N, C, *output_size] of x's dtype.
+
+    Raises:
+        ShapeError: wrong counts, or an empty input.
+
+    Source: torch.nn.AdaptiveAvgPool2d.
+    """
+    axes = type_of(x).ndim - 2
+    if axes < 1:
+        raise ShapeError(f"pooling wants [N, C] and at least one spatial axis, got {type_of(x)}")
+    return apply(AdaptiveAvgPool(per_axis(output_size, axes, "output size")), x)
+
+
+def global_avg_pool(x: Tensor) -> Tensor:
+    """The mean of each channel: [N, C, *spatial] -> [N, C, 1, ...]. Source: ONNX GlobalAveragePool."""
+    return adaptive_avg_pool(x, 1)

@@ -1,0 +1,226 @@
+"""Softmax, log-softmax, maxout, and the cross-entropy of logits and labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygraph.errors import ShapeError, UsageError
+from tinygraph.ir import Array, Symbol, TensorType
+from tinygraph.ops.base import (
+    Op,
+    Tensor,
+    Types,
+    apply,
+    floating,
+    from_onnx,
+    no_macs,
+    normal_axis,
+    per_input,
+    register,
+    type_of,
+)
+
+__all__ = ["cross_entropy", "log_softmax", "maxout", "softmax"]
+
+
+@dataclass(frozen=True)
+class AlongAxis(Op):
+    """A function of all the elements along one axis.
+
+    Attributes:
+        axis: counted from the front.
+    """
+
+    arity = (1, 1)
+    macs = no_macs
+    flops = per_input(5)
+    axis: int
+
+    def infer(self, x: TensorType) -> TensorType:
+        floating(x)
+        if not 0 <= self.axis < x.ndim:
+            raise ShapeError(f"there is no axis {self.axis} in {x}")
+        if x.shape[self.axis] == 0:
+            raise ShapeError(f"axis {self.axis} of {x} is empty")
+        return x
+
+
+@register
+class Softmax(AlongAxis):
+    """y = exp(x - max) / sum(exp(x - max)) along an axis."""
+
+    name = "softmax"
+
+    def kernel(self, x: Array) -> Array:
+        e = np.exp(x - x.max(self.axis, keepdims=True))
+        return e / e.sum(self.axis, keepdims=True)
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        from tinygraph.ops import sum
+
+        (y,), (g,) = outputs, cotangents
+        return [y * (g - sum(g * y, self.axis, keepdims=True))]
+
+    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
+        return export.node("Softmax", inputs, axis=self.axis)
+
+
+@register
+class LogSoftmax(AlongAxis):
+    """y = x - max - log(sum(exp(x - max))) along an axis."""
+
+    name = "log_softmax"
+
+    def kernel(self, x: Array) -> Array:
+        shifted = x - x.max(self.axis, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(self.axis, keepdims=True))
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        from tinygraph.ops import exp, sum
+
+        (y,), (g,) = outputs, cotangents
+        return [g - exp(y) * sum(g, self.axis, keepdims=True)]
+
+    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
+        return export.node("LogSoftmax", inputs, axis=self.axis)
+
+
+def softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) along an axis, computed so that large numbers do no harm.
+
+    Args:
+        x: floating.
+        axis: may count from the end.
+
+    Returns:
+        Of x's shape and dtype; sums to 1 along the axis.
+
+    Raises:
+        ShapeError: there is no such axis, or it is empty.
+
+    Source: ONNX Softmax (13).
+    """
+    return apply(Softmax(normal_axis(axis, type_of(x).ndim)), x)
+
+
+def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """log(softmax(x)) along an axis, exact where softmax underflows. As softmax. Source: ONNX LogSoftmax (13)."""
+    return apply(LogSoftmax(normal_axis(axis, type_of(x).ndim)), x)
+
+
+@from_onnx("Softmax", "LogSoftmax")
+def _softmax(node: Any, x: Tensor) -> Tensor:
+    function = softmax if node.op_type == "Softmax" else log_softmax
+    if node.opset >= 13:
+        return function(x, node.get("axis", -1))
+    # Before opset 13 all axes from the given one on are one.
+    shape = type_of(x).shape
+    axis = normal_axis(node.get("axis", 1), len(shape))
+    if axis == len(shape) - 1:
+        return function(x, axis)
+    return function(x.reshape((*shape[:axis], -1)), axis).reshape(shape)
+
+
+def maxout(x: Tensor, pieces: int, axis: int = 1) -> Tensor:
+    """The largest of each group of `pieces` adjacent channels.
+
+    Args:
+        x: floating.
+        pieces: channels of a group.
+        axis: where the channels are; may count from the end.
+
+    Returns:
+        As x, with 1 / pieces of the channels.
+
+    Raises:
+        ShapeError: the channels do not divide into such groups.
+
+    Source: Goodfellow et al. 2013.
+    """
+    from tinygraph.ops import max
+
+    type = type_of(x)
+    axis = normal_axis(axis, type.ndim)
+    channels = type.shape[axis]
+    if isinstance(channels, Symbol) or pieces < 1 or channels % pieces:
+        raise ShapeError(f"{channels} channels do not divide into groups of {pieces}")
+    groups = x.reshape((*type.shape[:axis], channels // pieces, pieces, *type.shape[axis + 1 :]))
+    return max(groups, axis + 1)
+
+
+@register
+class CrossEntropy(Op):
+    """loss = log(sum over c of exp(x[n, c])) - x[n, label]; 0 where the label is ignored.
+
+    Inputs: logits [N, C, *] and labels [N, *] of a whole-number dtype. Result: [N, *].
+
+    Attributes:
+        ignore_index: the label of samples that do not count.
+    """
+
+    name = "cross_entropy"
+    arity = (2, 2)
+    macs = no_macs
+    ignore_index: int = -100
+
+    def infer(self, logits: TensorType, labels: TensorType) -> TensorType:
+        floating(logits)
+        if labels.dtype.kind not in "iu":
+            raise ShapeError(f"labels must be whole numbers, got {labels.dtype.name}; cast them to int64")
+        if logits.ndim < 2 or labels.shape != (logits.shape[0], *logits.shape[2:]):
+            raise ShapeError(f"logits [N, C, ...] want labels [N, ...], got {logits} and {labels}")
+        if logits.shape[1] == 0:
+            raise ShapeError(f"{logits} has no classes")
+        return logits.with_shape(labels.shape)
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """5 per logit, as log_softmax, and 1 per loss"""
+        return 5 * inputs[0].size + outputs[0].size
+
+    def kernel(self, logits: Array, labels: Array) -> Array:
+        kept = labels != self.ignore_index
+        wrong = kept & ((labels < 0) | (labels >= logits.shape[1]))
+        if wrong.any():
+            raise UsageError(
+                f"cross_entropy got the label {labels[wrong][0]}; want 0 to {logits.shape[1] - 1}, "
+                f"or {self.ignore_index} for samples that do not count"
+            )
+        index = np.expand_dims(np.where(kept, labels, 0).astype(np.int64), 1)
+        picked = np.take_along_axis(LogSoftmax(1).kernel(logits), index, 1).squeeze(1)
+        return np.where(kept, -picked, picked.dtype.type(0))
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        from tinygraph.ops import compare, expand_dims, one_hot, transpose, where
+
+        logits, labels = inputs
+        kept = compare(labels, self.ignore_index, "!=")
+        hot = one_hot(where(kept, labels, 0), logits.shape[1], logits.dtype)
+        hot = transpose(hot, (0, logits.ndim - 1, *range(1, logits.ndim - 1)))
+        slope = softmax(logits, 1) - hot
+        return [where(expand_dims(kept, 1), slope * expand_dims(cotangents[0], 1), 0), None]
+
+    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
+        return export.node("SoftmaxCrossEntropyLoss", inputs, reduction="none", ignore_index=self.ignore_index)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = -100) -> Tensor:
+    """The loss of each sample: -log_softmax(logits) at its label.
+
+    Args:
+        logits: [N, C, *], floating; may be huge.
+        labels: [N, *], whole numbers from 0 to C - 1, or ignore_index.
+        ignore_index: samples with this label have no loss and no gradient.
+
+    Returns:
+        [N, *] of the logits' dtype, not averaged.
+
+    Raises:
+        ShapeError: shapes or dtypes do not fit.
+        UsageError: when it runs, a label is out of range.
+
+    Source: ONNX SoftmaxCrossEntropyLoss with reduction "none".
+    """
+    return apply(CrossEntropy(int(ignore_index)), logits, labels)
