@@ -6,6 +6,7 @@ What is plain and obviously right here is the reference that faster routines are
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,12 @@ def pad(x: Array, padding: Pads, value: float = 0.0) -> Array:
     return np.pad(x, [(0, 0)] * (x.ndim - len(padding)) + list(padding), constant_values=value)
 
 
-def taps(kernel: Ints, counts: Ints, stride: Ints, dilation: Ints) -> Iterator[tuple[Any, Any]]:
+def taps(kernel: Ints, out: Ints, stride: Ints, dilation: Ints) -> Iterator[tuple[Any, Any]]:
     """Each tap of the window with the slices of the padded input that it meets.
 
     Args:
         kernel: taps on each axis.
-        counts: windows on each axis.
+        out: windows on each axis.
         stride: between windows.
         dilation: between taps.
 
@@ -36,39 +37,45 @@ def taps(kernel: Ints, counts: Ints, stride: Ints, dilation: Ints) -> Iterator[t
     """
     for tap in np.ndindex(*kernel):
         starts = [t * d for t, d in zip(tap, dilation, strict=True)]
-        region = [slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, counts, stride, strict=True)]
+        region = tuple(slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, out, stride, strict=True))
         yield (..., *tap), (..., *region)
 
 
-def convolve(x: Array, w: Array, counts: Ints, stride: Ints, padding: Pads, dilation: Ints, groups: int) -> Array:
+def counts(sizes: Ints, kernel: Ints, stride: Ints, dilation: Ints) -> tuple[int, ...]:
+    """Windows that fit into so many positions, padding included, on each axis."""
+    axes = zip(sizes, kernel, stride, dilation, strict=True)
+    return tuple((n - (k - 1) * d - 1) // s + 1 for n, k, s, d in axes)
+
+
+def convolve(x: Array, w: Array, stride: Ints, padding: Pads, dilation: Ints, groups: int) -> Array:
     """y[n, k, o] = sum over c, t of w[k, c, t] x[n, c, o stride + t dilation - front].
 
     Args:
         x: [N, C, *spatial].
         w: [K, C / groups, *kernel].
-        counts: spatial sizes of the result.
         stride: on each axis.
         padding: (front, behind) zeros on each axis.
         dilation: on each axis.
         groups: both channel axes fall into that many independent parts.
 
     Returns:
-        [N, K, *counts], of x's dtype.
+        [N, K, *out], of x's dtype.
     """
     n, k = len(x), len(w)
     x = pad(x, padding)
+    out = counts(x.shape[2:], w.shape[2:], stride, dilation)
     w = w.reshape(groups, k // groups, *w.shape[1:])
-    y = np.zeros((n, groups, k // groups, int(np.prod(counts))), x.dtype)
-    for tap, region in taps(w.shape[3:], counts, stride, dilation):
+    y = np.zeros((n, groups, k // groups, prod(out)), x.dtype)
+    for tap, region in taps(w.shape[3:], out, stride, dilation):
         y += w[tap] @ _columns(x[region], groups)
-    return y.reshape(n, k, *counts)
+    return y.reshape(n, k, *out)
 
 
 def spread(x: Array, w: Array, sizes: Ints, stride: Ints, padding: Pads, dilation: Ints, groups: int) -> Array:
     """The transpose of `convolve` as a linear map of x: every window's value goes back to its taps.
 
     Args:
-        x: [N, K, *counts].
+        x: [N, K, *out].
         w: [K, C / groups, *kernel].
         sizes: spatial sizes of the result.
         stride: on each axis.
@@ -79,15 +86,16 @@ def spread(x: Array, w: Array, sizes: Ints, stride: Ints, padding: Pads, dilatio
     Returns:
         [N, C, *sizes], of x's dtype.
     """
-    n, k, *counts = x.shape
+    n, k, *out = x.shape
     channels = w.shape[1] * groups
     w = w.reshape(groups, k // groups, *w.shape[1:])
     padded = [size + front + behind for size, (front, behind) in zip(sizes, padding, strict=True)]
     y = np.zeros((n, channels, *padded), x.dtype)
     columns = _columns(x, groups)
-    for tap, region in taps(w.shape[3:], counts, stride, dilation):
-        y[region] += (np.swapaxes(w[tap], 1, 2) @ columns).reshape(n, channels, *counts)
-    return y[(..., *(slice(front, front + size) for size, (front, _) in zip(sizes, padding, strict=True)))]
+    for tap, region in taps(w.shape[3:], out, stride, dilation):
+        y[region] += (np.swapaxes(w[tap], 1, 2) @ columns).reshape(n, channels, *out)
+    crop = tuple(slice(front, front + size) for size, (front, _) in zip(sizes, padding, strict=True))
+    return y[(..., *crop)]
 
 
 def correlate(x: Array, g: Array, kernel: Ints, stride: Ints, padding: Pads, dilation: Ints, groups: int) -> Array:
@@ -95,7 +103,7 @@ def correlate(x: Array, g: Array, kernel: Ints, stride: Ints, padding: Pads, dil
 
     Args:
         x: [N, C, *spatial].
-        g: [N, K, *counts].
+        g: [N, K, *out].
         kernel: taps on each axis.
         stride: on each axis.
         padding: (front, behind) zeros on each axis.
@@ -117,4 +125,4 @@ def correlate(x: Array, g: Array, kernel: Ints, stride: Ints, padding: Pads, dil
 def _columns(x: Array, groups: int) -> Array:
     """[N, C, *spatial] as [N, groups, C / groups, positions]."""
     n, channels, *spatial = x.shape
-    return x.reshape(n, groups, channels // groups, int(np.prod(spatial)))
+    return x.reshape(n, groups, channels // groups, prod(spatial))

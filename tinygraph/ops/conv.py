@@ -115,16 +115,15 @@ class Conv(Convolution):
         return x.with_shape((x.shape[0], k, *self.windows(x.shape[2:], kernel)))
 
     def macs(self, inputs: Types, outputs: Types) -> int:
-        """(C / groups) prod(kernel) per output element"""
+        """(C / groups) prod(kernel) per output element."""
         return outputs[0].size * prod(inputs[1].dims[1:])
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """2 macs, and 1 per output element for the bias"""
+        """2 macs, and 1 per output element for the bias."""
         return 2 * self.macs(inputs, outputs) + (outputs[0].size if len(inputs) > 2 else 0)
 
     def kernel(self, x: Array, w: Array, *bias: Array) -> Array:
-        counts = self.windows(x.shape[2:], w.shape[2:])
-        return add_bias(taps.convolve(x, w, counts, **self.attributes), bias)
+        return add_bias(taps.convolve(x, w, **self.attributes), bias)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops.conv_transpose import ConvTranspose
@@ -164,11 +163,11 @@ class ConvWeightGrad(Convolution):
         return x.with_shape((k, per_group, *self.kernel_size))
 
     def macs(self, inputs: Types, outputs: Types) -> int:
-        """Those of the convolution: (C / groups) prod(kernel) per element of g"""
+        """(C / groups) prod(kernel) per element of g, as the convolution itself."""
         return inputs[1].size * prod(outputs[0].dims[1:])
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """2 macs"""
+        """2 macs."""
         return 2 * self.macs(inputs, outputs)
 
     def kernel(self, x: Array, g: Array) -> Array:

@@ -52,15 +52,15 @@ class ConvTranspose(Convolution):
         return x.with_shape((x.shape[0], per_group * self.groups, *self.output_size))
 
     def macs(self, inputs: Types, outputs: Types) -> int:
-        """(C / groups) prod(kernel) per input element"""
+        """(C / groups) prod(kernel) per input element."""
         return inputs[0].size * prod(inputs[1].dims[1:])
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """2 macs, and 1 per output element for the bias"""
+        """2 macs, and 1 per output element for the bias."""
         return 2 * self.macs(inputs, outputs) + (outputs[0].size if len(inputs) > 2 else 0)
 
     def kernel(self, x: Array, w: Array, *bias: Array) -> Array:
-        return add_bias(taps.spread(x, w, self.output_size, **self.attributes), bias)
+        return add_bias(taps.spread(x, w, TensorType(self.output_size).dims, **self.attributes), bias)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         x, w, *bias = inputs
@@ -71,8 +71,11 @@ class ConvTranspose(Convolution):
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         x, w = types[:2]
-        smallest = transposed_sizes(x.shape[2:], w.dims[2:], self.stride, self.padding, self.dilation)
-        extra = [0 if a == b else a - b for a, b in zip(self.output_size, smallest, strict=True)]
+        none = (0,) * len(self.stride)
+        covered = transposed_sizes(x.shape[2:], w.dims[2:], self.stride, self.padding, self.dilation, none)
+        # An open size is as large before and after: nothing is behind the windows.
+        sizes = zip(self.output_size, covered, strict=True)
+        extra = [a - b if isinstance(a, int) and isinstance(b, int) else 0 for a, b in sizes]
         return export.node("ConvTranspose", inputs, **self.onnx_attributes, output_padding=extra)
 
 
@@ -119,8 +122,7 @@ def conv_transpose(
     if isinstance(padding, str):
         raise ShapeError(f"padding {padding!r} does not say which positions to cut off; give numbers")
     cut = pads(padding, sizes, kernel, steps, spacing)
-    covered = transposed_sizes(sizes, kernel, steps, cut, spacing)
-    size = tuple(n + e if e else n for n, e in zip(covered, extra, strict=True))
+    size = transposed_sizes(sizes, kernel, steps, cut, spacing, extra)
     op = ConvTranspose(steps, cut, spacing, groups, output_size=size)
     return apply(op, x, w) if b is None else apply(op, x, w, b)
 

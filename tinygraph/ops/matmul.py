@@ -5,8 +5,6 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Dim, Shape, TensorType
 from tinygraph.ops.base import Exporter, Op, Tensor, Types, apply, floating, register, type_of
@@ -33,11 +31,11 @@ class Linear(Op):
         return x.with_shape((*x.shape[:-1], units))
 
     def macs(self, inputs: Types, outputs: Types) -> int:
-        """In per output element"""
+        """w.shape[1] per output element."""
         return outputs[0].size * inputs[1].dims[1]
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """2 macs, and 1 per output element for the bias"""
+        """2 macs, and 1 per output element for the bias."""
         return 2 * self.macs(inputs, outputs) + (outputs[0].size if len(inputs) > 2 else 0)
 
     def kernel(self, x: Array, w: Array, *bias: Array) -> Array:
@@ -92,15 +90,15 @@ class MatMul(Op):
         return a.with_shape((*_stack(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]))
 
     def macs(self, inputs: Types, outputs: Types) -> int:
-        """K per output element"""
+        """a.shape[-1] per output element."""
         return outputs[0].size * inputs[0].dims[-1]
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """2 macs"""
+        """2 macs."""
         return 2 * self.macs(inputs, outputs)
 
     def kernel(self, a: Array, b: Array) -> Array:
-        return np.matmul(a, b)
+        return a @ b
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         a, b = inputs

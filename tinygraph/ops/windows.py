@@ -63,9 +63,11 @@ def pads(
     Raises:
         ShapeError: an unknown form, a negative number, or a size that has no number yet.
     """
-    if padding == "valid":
+    if len(sizes) != len(kernel):
+        raise ShapeError(f"a kernel with {len(kernel)} spatial axes meets an input with {len(sizes)}")
+    if isinstance(padding, str) and padding == "valid":
         return ((0, 0),) * len(kernel)
-    if padding == "same" or padding == "same_lower":
+    if isinstance(padding, str) and padding in ("same", "same_lower"):
         totals = [_same(*axis) for axis in zip(sizes, extents(kernel, dilation), stride, strict=True)]
         return tuple((t - t // 2, t // 2) if padding == "same_lower" else (t // 2, t - t // 2) for t in totals)
     if isinstance(padding, str):
@@ -139,9 +141,14 @@ def _count(size: Dim, extent: int, stride: int, pads: tuple[int, int], ceil_mode
 
 
 def transposed_sizes(
-    sizes: Sequence[Dim], kernel: Sequence[int], stride: Sequence[int], padding: Pads, dilation: Sequence[int]
+    sizes: Sequence[Dim],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Pads,
+    dilation: Sequence[int],
+    output_padding: Sequence[int],
 ) -> tuple[Dim, ...]:
-    """The fewest positions that `sizes` windows cover: (size - 1) stride + extent - pads.
+    """How many positions `sizes` windows cover: (size - 1) stride + extent - pads + output_padding.
 
     Args:
         sizes: of the spatial axes. An open one stays open if the result is as large whatever
@@ -150,16 +157,18 @@ def transposed_sizes(
         stride: on each axis.
         padding: a (front, behind) pair for each axis.
         dilation: on each axis.
+        output_padding: positions behind that no window covers, on each axis.
 
     Raises:
         ShapeError: an open size that the result depends on.
     """
-    return tuple(_cover(*axis) for axis in zip(sizes, extents(kernel, dilation), stride, padding, strict=True))
+    added = [extra - sum(pair) for extra, pair in zip(output_padding, padding, strict=True)]
+    return tuple(_cover(*axis) for axis in zip(sizes, extents(kernel, dilation), stride, added, strict=True))
 
 
-def _cover(size: Dim, extent: int, stride: int, pads: tuple[int, int]) -> Dim:
+def _cover(size: Dim, extent: int, stride: int, added: int) -> Dim:
     if not isinstance(size, Symbol):
-        return (size - 1) * stride + extent - sum(pads)
-    if stride == 1 and sum(pads) == extent - 1:
+        return (size - 1) * stride + extent + added
+    if stride == 1 and extent + added == 1:
         return size
     raise ShapeError(f"the output size depends on {size}, which has no number yet; bind it first")
