@@ -263,7 +263,7 @@ class Module:
             and all(a is b for a, b in zip(known[1], data, strict=True))
         ):
             return cast("Session", known[0])
-        session = tinygraph.compile(self, *types)
+        session: Session = tinygraph.compile(self, *types)
         while len(self._sessions) >= self._max_sessions:
             self._sessions.pop(next(iter(self._sessions)))
         self._sessions[types] = (session, data)

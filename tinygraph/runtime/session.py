@@ -1,0 +1,146 @@
+"""A session: a graph made ready to run on arrays."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from threading import Lock
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+import tinygraph
+from tinygraph.errors import UsageError
+from tinygraph.ir import Array, Graph, TensorType
+from tinygraph.runtime import threads as threading
+from tinygraph.runtime.plan import Memory, Plan
+from tinygraph.runtime.signature import Binding, Signature
+from tinygraph.trace import Spec, trace
+
+_MAX_PLANS = 8  # bindings of open dimensions whose plans are kept
+
+
+def compile(
+    source: Graph | Callable[..., Any],
+    *specs: Spec | TensorType,
+    passes: str | Iterable[Any] = "inference",
+    threads: int | None = None,
+) -> Session:
+    """Makes a graph, a module or a function ready to run.
+
+    Args:
+        source: a Graph; or a module or function, which is traced first.
+        specs: of the inputs of a module or function.
+        passes: what tinygraph.optimize takes: "inference", "none", or a list of passes.
+        threads: that a call may use; by default as many as there are cores for this process.
+
+    Raises:
+        UsageError: specs beside a graph, or fewer than one thread.
+        ShapeError, TraceError: the module cannot be traced.
+    """
+    if not isinstance(source, Graph):
+        source = trace(source, *specs)
+    elif specs:
+        raise UsageError("a graph has its specs already: give them only with a module or function")
+    return Session(source if passes == "none" else tinygraph.optimize(source, passes), threads)
+
+
+class Session:
+    """A graph made ready to run: `session(x)`.
+
+    Arrays come in order, or by the name of the input. A single output is returned as an
+    array, several as a dict by name. Arrays that come in are never written to; those that go
+    out belong to the caller. A graph with open dimensions is planned anew for each set of
+    sizes; the plans used last are kept. Several threads may call one session at once.
+
+    Args:
+        graph: run as it is; tinygraph.compile optimizes it first.
+        threads: that a call may use; by default as many as there are cores for this process.
+
+    Attributes:
+        graph: the graph that runs.
+        threads: that a call may use.
+
+    Raises:
+        UsageError: fewer than one thread.
+    """
+
+    def __init__(self, graph: Graph, threads: int | None = None) -> None:
+        self.graph = graph
+        self.threads = threading.count(threads)
+        self._names = [name for name, _ in graph.outputs]
+        self._signature = Signature(graph.inputs)
+        read = {v for node in graph.nodes for v in node.inputs} | {v for _, v in graph.outputs}
+        weights = {v: graph.array(v) for v in graph.data if v in read}
+        self._loaded = replace(graph, data=MappingProxyType(weights))
+        self._plans: OrderedDict[Binding, Plan] = OrderedDict()
+        self._lock = Lock()
+        if not graph.symbols:
+            self._plan(())
+
+    @property
+    def memory(self) -> Memory:
+        """Bytes that a call needs, known without running.
+
+        Raises:
+            UsageError: dimensions are open, and with them the answer.
+        """
+        if self.graph.symbols:
+            names = ", ".join(self.graph.symbols)
+            raise UsageError(f"memory depends on {names}: compile graph.bind({self.graph.symbols[0]}=...) instead")
+        return self._plan(()).memory
+
+    def __call__(self, /, *args: Any, **named: Any) -> Any:
+        """Runs the graph.
+
+        Raises:
+            UsageError: arrays are missing, left over, or of another dtype.
+            ShapeError: an array has another shape than declared.
+        """
+        arrays = self._signature.arrays(args, named)
+        plan = self._plan(self._signature.bind(arrays))
+        with threading.limit(self.threads), np.errstate(all="ignore"):
+            outputs = _owned(plan.run(arrays), arrays)
+        return outputs[0] if len(outputs) == 1 else dict(zip(self._names, outputs, strict=True))
+
+    def _plan(self, binding: Binding) -> Plan:
+        with self._lock:
+            plan = self._plans.get(binding)
+            if plan is None:
+                graph = self._loaded.bind(**dict(binding))
+                weights = {v: graph.array(v) for v in graph.data}
+                plan = self._plans[binding] = Plan(graph, weights, self.threads)
+                if len(self._plans) > _MAX_PLANS:
+                    self._plans.popitem(last=False)
+            self._plans.move_to_end(binding)
+            return plan
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(map(repr, self.graph.inputs))
+        return f"Session({inputs} -> {', '.join(self._names)}; {len(self.graph.nodes)} nodes)"
+
+
+def _owned(outputs: Sequence[Array], inputs: Sequence[Array]) -> list[Array]:
+    """The outputs as arrays that share memory with nothing else.
+
+    Weights are read-only, so whatever shares memory with one shows it.
+    """
+    taken = {id(_root(array)) for array in inputs}
+    result = []
+    for array in outputs:
+        root = _root(array)
+        free = root.flags.owndata and root.flags.writeable and array.flags.writeable and root.nbytes == array.nbytes
+        if not free or id(root) in taken:
+            array = array.copy()
+            root = array
+        taken.add(id(root))
+        result.append(array)
+    return result
+
+
+def _root(array: Array) -> Array:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
