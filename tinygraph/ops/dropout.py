@@ -29,7 +29,7 @@ class Dropout(Op):
     macs = no_macs
     flops = per_output(1)
     to_onnx = not_in_onnx(
-        "its Dropout draws masks of its own, and this one's mask depends on a key; trace in inference mode, without dropout"
+        "its Dropout draws masks of its own, this one's depends on a key; trace in inference mode, without dropout"
     )
     p: float
     stream: int

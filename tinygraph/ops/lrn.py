@@ -52,8 +52,8 @@ class ChannelSum(Op):
         return x
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """Below + 1 + above per output element, channels that do not exist counted"""
-        return (self.below + 1 + self.above) * outputs[0].size
+        """(below + above) per output element, channels that do not exist counted."""
+        return (self.below + self.above) * outputs[0].size
 
     def kernel(self, x: Array) -> Array:
         return window_sums(x, self.below, self.above)
@@ -102,8 +102,8 @@ class Lrn(Op):
         return x
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """Size + 8 per element: square, size additions, a and k, power (4), division"""
-        return (self.size + 8) * outputs[0].size
+        """(size + 7) per element: square, window sum (size - 1), a and k, power (4), division."""
+        return (self.size + 7) * outputs[0].size
 
     def kernel(self, x: Array) -> Array:
         return x / (self.k + self.factor * window_sums(x * x, **self.window)) ** self.beta
@@ -136,7 +136,9 @@ def lrn(
     Args:
         x: [N, C, *], floating.
         size: channels of the window, odd or even.
-        alpha, beta, k: y = x / (k + a * sum x^2) ** beta.
+        alpha: y = x / (k + a * sum x^2) ** beta, where a depends on alpha.
+        beta: the power.
+        k: what keeps the quotient finite.
         alpha_over: "size" for a = alpha / size, as in Caffe, torch and ONNX; "one" for a = alpha,
             as in the paper.
 

@@ -53,7 +53,7 @@ class BatchNorm(Op):
         return x
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """2 per output element: scale and shift"""
+        """2 per output element: scale and shift."""
         return 2 * outputs[0].size
 
     def kernel(self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array) -> Array:
@@ -98,8 +98,8 @@ class BatchNormTrain(Op):
         return x, gamma, gamma
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """6 per input element and 5 per channel: two means, centre, square, scale, shift; sqrt(var + eps)"""
-        return 6 * inputs[0].size + 5 * inputs[1].size
+        """6 per input element (two means, centre, square, scale, shift) and 3 per channel (gamma / sqrt(var + eps))."""
+        return 6 * inputs[0].size + 3 * inputs[1].size
 
     def kernel(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Array, Array]:
         axes = all_but_channels(x.ndim)
@@ -148,7 +148,10 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor
 
     Args:
         x: [N, C, *], floating.
-        gamma, beta, mean, var: [C], of x's dtype.
+        gamma: scale, [C], of x's dtype.
+        beta: shift, the same.
+        mean: of each channel, the same.
+        var: of each channel, the same.
         eps: added to the variance.
 
     Returns:
@@ -167,7 +170,8 @@ def batch_norm_train(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) 
 
     Args:
         x: [N, C, *], floating.
-        gamma, beta: [C], of x's dtype.
+        gamma: scale, [C], of x's dtype.
+        beta: shift, the same.
         eps: added to the variance.
 
     Returns:

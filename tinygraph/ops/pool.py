@@ -33,16 +33,16 @@ class Pool(Op):
     one tap on the input.
 
     Attributes:
-        window, stride, dilation: one number per spatial axis.
+        kernel_size, stride, dilation: one number per spatial axis.
         padding: a (front, behind) pair of counts per spatial axis.
         ceil_mode: the number of windows is rounded up; a last window that would start in the
             padding behind is left out.
     """
 
-    window: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: Pads
-    dilation: tuple[int, ...]
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...] = (1, 1)
+    padding: Pads = ((0, 0), (0, 0))
+    dilation: tuple[int, ...] = (1, 1)
     ceil_mode: bool = False
 
     macs = no_macs
@@ -50,26 +50,28 @@ class Pool(Op):
     @property
     def taps(self) -> int:
         """Elements of one window, padding included."""
-        return prod(self.window)
+        return prod(self.kernel_size)
 
     def pooled(self, x: TensorType) -> TensorType:
         """Type of the pooled array; ShapeError if the windows do not fit."""
-        if x.ndim != len(self.window) + 2:
-            raise ShapeError(f"a window {self.window} wants [N, C] and {len(self.window)} spatial axes, got {x}")
+        if x.ndim != len(self.kernel_size) + 2:
+            raise ShapeError(
+                f"a window {self.kernel_size} wants [N, C] and {len(self.kernel_size)} spatial axes, got {x}"
+            )
         floating(x)
         sizes = x.shape[2:]
-        counts = output_sizes(sizes, self.window, self.stride, self.padding, self.dilation, self.ceil_mode)
+        counts = output_sizes(sizes, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
         for axis, (size, count) in enumerate(zip(sizes, counts, strict=True)):
             if isinstance(size, int) and isinstance(count, int) and not self.on_input(axis, size, count).all():
                 raise ShapeError(
-                    f"padding {self.padding[axis]} of spatial axis {axis} puts a window of {self.window[axis]} "
+                    f"padding {self.padding[axis]} of spatial axis {axis} puts a window of {self.kernel_size[axis]} "
                     f"beside all {size} positions of the input; pad by less than the window"
                 )
         return x.with_shape((*x.shape[:2], *counts))
 
     def on_input(self, axis: int, size: int, count: int, margins: tuple[int, int] = (0, 0)) -> Array:
         """How many taps of each window along a spatial axis lie on the input, or on it and its margins."""
-        taps = self.dilation[axis] * np.arange(self.window[axis])
+        taps = self.dilation[axis] * np.arange(self.kernel_size[axis])
         places = self.stride[axis] * np.arange(count)[:, None] - self.padding[axis][0] + taps
         return ((places >= -margins[0]) & (places < size + margins[1])).sum(1)
 
@@ -77,7 +79,7 @@ class Pool(Op):
         """The array surrounded by `fill` as far as any window reaches."""
         reach = [
             (n - 1) * s + extent
-            for n, s, extent in zip(counts, self.stride, extents(self.window, self.dilation), strict=True)
+            for n, s, extent in zip(counts, self.stride, extents(self.kernel_size, self.dilation), strict=True)
         ]
         sides = [(lo, max(r - lo - size, 0)) for r, (lo, _), size in zip(reach, self.padding, x.shape[2:], strict=True)]
         return taps.pad(x, sides, fill)
@@ -88,16 +90,11 @@ class Pool(Op):
 
     def regions(self, counts: Sequence[int]) -> Iterator[Any]:
         """For each tap in row-major order: the slices of the frame that it meets, one element a window."""
-        return (region for _, region in taps.taps(self.window, counts, self.stride, self.dilation))
+        return (region for _, region in taps.taps(self.kernel_size, counts, self.stride, self.dilation))
 
     def geometry(self) -> dict[str, Any]:
         """The attributes that all pools share."""
         return {f.name: getattr(self, f.name) for f in fields(Pool)}
-
-
-def taps_per_window(self: Pool, inputs: Types, outputs: Types) -> int:
-    """Window elements per output element, padding counted"""
-    return self.taps * outputs[0].size
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ class Extreme(Pool):
         return self.pooled(x)
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """Window elements - 1 per output element, padding counted"""
+        """Window elements - 1 per output element, padding counted."""
         return (self.taps - 1) * outputs[0].size
 
     def kernel(self, x: Array) -> Array:
@@ -136,9 +133,9 @@ class MaxPool(Extreme):
 
     def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
         if (
-            self.window == types[0].shape[2:]
+            self.kernel_size == types[0].shape[2:]
             and not any(map(any, self.padding))
-            and self.dilation == (1,) * len(self.window)
+            and self.dilation == (1,) * len(self.kernel_size)
         ):
             return export.node("GlobalMaxPool", inputs)
         return export.node("MaxPool", inputs, **onnx_attributes(self))
@@ -159,7 +156,7 @@ def onnx_attributes(pool: Pool) -> dict[str, Any]:
     """The attributes of ONNX's pooling operators."""
     front, behind = zip(*pool.padding, strict=True)
     return {
-        "kernel_shape": list(pool.window),
+        "kernel_shape": list(pool.kernel_size),
         "strides": list(pool.stride),
         "pads": [*front, *behind],
         "dilations": list(pool.dilation),
@@ -207,7 +204,6 @@ class ExtremeGrad(Winners):
     """
 
     name = "max_pool_grad"
-    flops = taps_per_window
 
     def infer(self, x: TensorType, g: TensorType) -> TensorType:
         if self.pooled(x) != g:
@@ -215,7 +211,7 @@ class ExtremeGrad(Winners):
         return x
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """Window elements per window: comparisons to find the winner, and one addition"""
+        """Window elements per window: comparisons to find the winner, and one addition."""
         return self.taps * inputs[1].size
 
     def kernel(self, x: Array, g: Array) -> Array:
@@ -246,7 +242,7 @@ class ExtremeGather(Winners):
         return self.pooled(x)
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """Window elements - 1 per output element: comparisons to find the winner"""
+        """Window elements - 1 per output element: comparisons to find the winner."""
         return (self.taps - 1) * outputs[0].size
 
     def kernel(self, x: Array, t: Array) -> Array:
@@ -263,9 +259,10 @@ class ExtremeGather(Winners):
         return [None, apply(scatter, inputs[0], cotangents[0])]
 
 
-def geometry(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> dict[str, Any]:
+def geometry(
+    type: TensorType, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> dict[str, Any]:
     """The attributes of a sliding pool, as the public functions take them."""
-    type = type_of(x)
     if type.ndim < 3:
         raise ShapeError(f"pooling wants [N, C] and at least one spatial axis, got {type}")
     axes = type.ndim - 2
@@ -273,7 +270,7 @@ def geometry(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, c
     steps = window if stride is None else per_axis(stride, axes, "stride")
     gaps = per_axis(dilation, axes, "dilation")
     return {
-        "window": window,
+        "kernel_size": window,
         "stride": steps,
         "padding": pads(padding, type.shape[2:], window, steps, gaps),
         "dilation": gaps,
@@ -305,14 +302,14 @@ def max_pool(
 
     Source: ONNX MaxPool.
     """
-    return apply(MaxPool(**geometry(x, kernel, stride, padding, dilation, ceil_mode)), x)
+    return apply(MaxPool(**geometry(type_of(x), kernel, stride, padding, dilation, ceil_mode)), x)
 
 
 def min_pool(
     x: Tensor, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
 ) -> Tensor:
     """The smallest element of each window; padding counts as +inf. Otherwise as max_pool."""
-    return apply(MinPool(**geometry(x, kernel, stride, padding, dilation, ceil_mode)), x)
+    return apply(MinPool(**geometry(type_of(x), kernel, stride, padding, dilation, ceil_mode)), x)
 
 
 def global_max_pool(x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -57,7 +58,7 @@ class AvgPool(Average):
         return self.pooled(x)
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """Window elements per output element: additions and one division, padding counted"""
+        """Window elements per output element: additions and one division, padding counted."""
         return self.taps * outputs[0].size
 
     def kernel(self, x: Array) -> Array:
@@ -96,7 +97,7 @@ class AvgPoolGrad(Average):
         return x
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """Window elements + 1 per window: one division, and an addition at each tap, padding counted"""
+        """Window elements + 1 per window: one division, and an addition at each tap, padding counted."""
         return (self.taps + 1) * inputs[0].size
 
     def kernel(self, g: Array) -> Array:
@@ -160,7 +161,7 @@ class AdaptiveAvgPool(Op):
         return x.with_shape((*x.shape[:2], *self.output_size))
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """1 per element of each window: additions and one division"""
+        """1 per element of each window: additions and one division."""
         n, c, *sizes = inputs[0].dims
         return n * c * elements(sizes, self.output_size)
 
@@ -190,11 +191,11 @@ class AdaptiveAvgPool(Op):
 def _even(size: Dim, count: int) -> tuple[int, int] | None:
     """(length, stride) of an axis' windows if they are all alike, else None."""
     if isinstance(size, Symbol):
-        return None if count > 1 else None
+        return None
     windows = bins(size, count)
     lengths = {end - start for start, end in windows}
-    steps = {b[0] - a[0] for a, b in zip(windows, windows[1:], strict=False)} or {1}
-    return (lengths.pop(), steps.pop()) if len(lengths) == len(steps) == 1 and min(steps) > 0 else None
+    steps = {b[0] - a[0] for a, b in pairwise(windows)} or {size}
+    return (lengths.pop(), steps.pop()) if len(lengths) == len(steps) == 1 and 0 not in steps else None
 
 
 @register
@@ -218,7 +219,7 @@ class AdaptiveAvgPoolGrad(Op):
         return x
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """1 per window and 1 per element of each window: a division, and additions"""
+        """1 per window and 1 per element of each window: a division, and additions."""
         n, c, *counts = inputs[0].dims
         return inputs[0].size + n * c * elements(outputs[0].dims[2:], counts)
 
@@ -250,9 +251,13 @@ def avg_pool(
 
     Args:
         x: [N, C, *spatial], floating.
-        kernel, stride, padding, dilation, ceil_mode: as in max_pool; padding counts as 0.
+        kernel: size of the window: one number, or one per spatial axis.
+        stride: the same; by default the windows lie side by side.
+        padding: zeros around x, in any form that max_pool takes.
+        ceil_mode: let the last window hang over the end, unless it would start in the padding.
         count_include_pad: whether padding counts in the number that the sum is divided by. What
             hangs over the padding because of ceil_mode never counts.
+        dilation: distance of the taps of a window.
 
     Returns:
         [N, C, *windows] of x's dtype.
@@ -262,7 +267,7 @@ def avg_pool(
 
     Source: ONNX AveragePool (whose count_include_pad is 0 unless given).
     """
-    shared = geometry(x, kernel, stride, padding, dilation, ceil_mode)
+    shared = geometry(type_of(x), kernel, stride, padding, dilation, ceil_mode)
     return apply(AvgPool(**shared, count_include_pad=bool(count_include_pad)), x)
 
 

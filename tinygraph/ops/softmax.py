@@ -177,7 +177,7 @@ class CrossEntropy(Op):
         return logits.with_shape(labels.shape)
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """5 per logit, as log_softmax, and 1 per loss"""
+        """5 per logit, as log_softmax, and 1 per loss."""
         return 5 * inputs[0].size + outputs[0].size
 
     def kernel(self, logits: Array, labels: Array) -> Array:
