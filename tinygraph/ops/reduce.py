@@ -1,0 +1,208 @@
+"""Reductions over axes: sum, mean, max."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.errors import ShapeError, UnsupportedOp
+from tinygraph.ir import Array, Shape, TensorType
+from tinygraph.ops.arithmetic import compare, where
+from tinygraph.ops.base import (
+    Exporter,
+    Op,
+    Tensor,
+    Types,
+    apply,
+    floating,
+    from_onnx,
+    no_macs,
+    normal_axis,
+    register,
+    type_of,
+)
+from tinygraph.ops.elementwise import cast, neg
+from tinygraph.ops.shape import BroadcastTo, broadcast_to, reshape
+
+__all__ = ["max", "mean", "sum"]
+
+Axes = int | Sequence[int] | None
+
+
+@dataclass(frozen=True)
+class Reduction(Op):
+    """One number for all those along the axes; the axes vanish, or stay with size 1."""
+
+    onnx: ClassVar[str]
+    arity = (1, 1)
+    macs = no_macs
+    axes: tuple[int, ...]
+    keepdims: bool = False
+
+    def infer(self, x: TensorType) -> TensorType:
+        if sorted(set(self.axes)) != list(self.axes) or not all(0 <= axis < x.ndim for axis in self.axes):
+            raise ShapeError(f"axes {self.axes} are not rising and different axes of {x.ndim} dimensions")
+        return x.with_shape(self.reduced(x.shape, self.keepdims))
+
+    def reduced(self, shape: Shape, keepdims: bool) -> Shape:
+        """The shape with the axes reduced."""
+        if keepdims:
+            return tuple(1 if i in self.axes else d for i, d in enumerate(shape))
+        return tuple(d for i, d in enumerate(shape) if i not in self.axes)
+
+    def widened(self, y: Tensor, x: Tensor) -> Tensor:
+        """A result, or a cotangent of it, in the shape of the input x."""
+        return broadcast_to(reshape(y, self.reduced(x.shape, keepdims=True)), x.shape)
+
+    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
+        axes = export.const(np.array(self.axes, np.int64))
+        return export.node(self.onnx, [*inputs, axes], keepdims=int(self.keepdims), noop_with_empty_axes=1)
+
+
+def _all_but_first(self: Op, inputs: Types, outputs: Types) -> int:
+    """(n - 1) per output element, if n numbers make one."""
+    return inputs[0].size - outputs[0].size if inputs[0].size else 0
+
+
+@register
+class Sum(Reduction):
+    """The sum over the axes."""
+
+    name = "sum"
+    onnx = "ReduceSum"
+    traits = frozenset({"linear"})
+    flops = _all_but_first
+
+    def infer(self, x: TensorType) -> TensorType:
+        if x.dtype.kind not in "iuf":
+            raise ShapeError(f"wants numbers, got {x.dtype.name}")
+        return super().infer(x)
+
+    def kernel(self, x: Array) -> Array:
+        return np.sum(x, self.axes, dtype=x.dtype, keepdims=self.keepdims)  # type: ignore[no-any-return]
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        return [self.widened(cotangents[0], inputs[0])]
+
+
+def sum(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    """The sum over one axis, several, or all of them, in x's dtype.
+
+    Raises:
+        ShapeError: x has no such axis, or holds no numbers.
+
+    Source: ONNX ReduceSum.
+    """
+    return apply(Sum(_normal(axis, x), bool(keepdims)), x)
+
+
+@register
+class Mean(Reduction):
+    """The mean over the axes."""
+
+    name = "mean"
+    onnx = "ReduceMean"
+    traits = frozenset({"linear"})
+
+    def infer(self, x: TensorType) -> TensorType:
+        floating(x)
+        return super().infer(x)
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """1 per input element."""
+        return inputs[0].size
+
+    def kernel(self, x: Array) -> Array:
+        return np.mean(x, self.axes, keepdims=self.keepdims)  # type: ignore[no-any-return]
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        x = inputs[0]
+        reduced = x.type.with_shape(x.shape[axis] for axis in self.axes)
+        if reduced.is_static:
+            return [self.widened(cotangents[0] / reduced.size, x)]
+        count = sum(x.apply(BroadcastTo(reduced.shape), [x.dtype.type(1)]))  # known once the batch is
+        return [self.widened(cotangents[0] / count, x)]
+
+
+def mean(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    """The mean over one axis, several, or all of them, of x's floating dtype.
+
+    Raises:
+        ShapeError: x has no such axis, or is not floating.
+
+    Source: ONNX ReduceMean.
+    """
+    return apply(Mean(_normal(axis, x), bool(keepdims)), x)
+
+
+@register
+class Max(Reduction):
+    """The largest number along the axes; NaN if there is one. Equal ones share the gradient."""
+
+    name = "max"
+    onnx = "ReduceMax"
+    flops = _all_but_first
+
+    def infer(self, x: TensorType) -> TensorType:
+        y = super().infer(x)
+        if x.dtype.kind not in "iuf":
+            raise ShapeError(f"wants numbers, got {x.dtype.name}")
+        if 0 in [x.shape[axis] for axis in self.axes]:
+            raise ShapeError("there is no largest of no numbers: an axis is empty")
+        return y
+
+    def kernel(self, x: Array) -> Array:
+        return np.max(x, self.axes, keepdims=self.keepdims)  # type: ignore[no-any-return]
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        x = inputs[0]
+        largest = compare(x, self.widened(outputs[0], x), "==")
+        count = sum(cast(largest, x.dtype), self.axes, self.keepdims)
+        return [where(largest, self.widened(cotangents[0] / count, x), 0)]
+
+
+def max(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    """The largest number along one axis, several, or all of them, of x's dtype.
+
+    Raises:
+        ShapeError: x has no such axis, holds no numbers, or an axis is empty.
+
+    Source: ONNX ReduceMax.
+    """
+    return apply(Max(_normal(axis, x), bool(keepdims)), x)
+
+
+def _normal(axis: Axes, x: Tensor) -> tuple[int, ...]:
+    ndim = type_of(x).ndim
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(sorted(normal_axis(a, ndim) for a in ((axis,) if isinstance(axis, int) else axis)))
+
+
+def _reading(node: Any, x: Tensor, axes: Tensor) -> dict[str, Any]:
+    """Axes and keepdims of an ONNX reduction; the axes are an input, or an attribute in older opsets."""
+    found = node.get("axes")
+    if found is None and axes is not None:
+        found = node.constant(1)
+        if found is None:
+            raise UnsupportedOp(f"{node.op_type} over axes that are computed while the model runs")
+    none_named = found is None or not len(found)
+    whole = none_named and not node.get("noop_with_empty_axes", 0)
+    axis = None if whole else () if none_named else [int(a) for a in found]
+    return {"axis": axis, "keepdims": bool(node.get("keepdims", 1))}
+
+
+_REDUCTIONS = {"ReduceSum": sum, "ReduceMean": mean, "ReduceMax": max}
+
+
+@from_onnx(*_REDUCTIONS)
+def _reduce(node: Any, x: Tensor, axes: Tensor = None) -> Tensor:
+    return _REDUCTIONS[node.op_type](x, **_reading(node, x, axes))
+
+
+@from_onnx("ReduceMin")
+def _reduce_min(node: Any, x: Tensor, axes: Tensor = None) -> Tensor:
+    return neg(max(neg(x), **_reading(node, x, axes)))
