@@ -1,0 +1,133 @@
+"""What a graph costs: parameters, MACs, FLOPs and memory, node by node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from tinygraph.passes.report import Report, Row, Totals
+
+from tinygraph.ir import Graph, Node, Value
+from tinygraph.ops.conv import Conv
+from tinygraph.ops.pool import Pool
+from tinygraph.ops.windows import extents
+
+
+def analyze(graph: Graph, bind: Mapping[str, int] | None = None, model: str = "") -> Report:
+    """Counts what a graph costs, by the conventions of the README.
+
+    A parameter is counted once, at the first node that reads it; in the totals also if no node
+    does. Activations are the arrays that nodes make. An op that only looks at its input in
+    another way (reshape, transpose) makes none. The peak is the most that inputs and
+    activations take at any one time, if each goes after the last node that reads it or a view
+    of it, and outputs stay to the end.
+
+    Args:
+        graph: trained, loaded, optimized or not; no numbers are made.
+        bind: numbers for open dimensions. Those not given count as 1, and the report says so.
+        model: the name that the report bears.
+
+    Raises:
+        UsageError: no input has a dimension of that name.
+        ShapeError: a number does not fit.
+    """
+    given = dict(bind or {})
+    assumed = [s for s in graph.symbols if s not in given]
+    graph = graph.bind(**given, **dict.fromkeys(assumed, 1))
+    parameters = [v for v in graph.data if v.kind in ("param", "frozen")]
+    rows = _rows(graph)
+    totals = Totals(
+        params=sum(v.type.size for v in parameters),
+        trainable_params=sum(v.type.size for v in parameters if v.kind == "param"),
+        buffers=sum(v.type.size for v in graph.data if v.kind == "buffer"),
+        macs=sum(row.macs for row in rows),
+        flops=sum(row.flops for row in rows),
+        activation_bytes=sum(row.activation_bytes for row in rows),
+        peak_bytes=_peak(graph),
+    )
+    diagnostics = [f"{symbol} = 1: no number was given for this open dimension" for symbol in assumed]
+    diagnostics += _unread(graph, parameters) + _mostly_padding(graph)
+    return Report(model, tuple((v.name, v.type) for v in graph.inputs), totals, rows, tuple(diagnostics))
+
+
+def _rows(graph: Graph) -> tuple[Row, ...]:
+    counted: set[Value] = set()
+    rows = []
+    for node in graph.nodes:
+        fresh = [v for v in dict.fromkeys(node.inputs) if v.kind in ("param", "frozen") and v not in counted]
+        counted.update(fresh)
+        inputs, outputs = node.input_types, node.output_types
+        rows.append(
+            Row(
+                name=node.name,
+                module=node.where.module,
+                source=node.where.source,
+                op=node.op.name,
+                input_shapes=tuple(t.dims for t in inputs),
+                output_shape=outputs[0].dims,
+                params=sum(v.type.size for v in fresh),
+                trainable_params=sum(v.type.size for v in fresh if v.kind == "param"),
+                macs=node.op.macs(inputs, outputs),
+                flops=node.op.flops(inputs, outputs),
+                activation_bytes=0 if _is_view(node) else sum(t.nbytes for t in outputs),
+            )
+        )
+    return tuple(rows)
+
+
+def _is_view(node: Node) -> bool:
+    return "view" in node.op.traits
+
+
+def _peak(graph: Graph) -> int:
+    """Most bytes of inputs and activations alive at any one time."""
+    owner = {v: v for v in graph.values()}
+    for node in graph.nodes:
+        if _is_view(node):
+            owner |= dict.fromkeys(node.outputs, owner[node.inputs[0]])
+    last = {owner[v]: None for _, v in graph.outputs}  # None: to the end
+    dying: list[list[Value]] = []
+    for node in reversed(graph.nodes):
+        owners = dict.fromkeys(owner[v] for v in (*node.inputs, *node.outputs))
+        dying.append([v for v in owners if v not in last and v.kind in ("input", "node")])
+        last |= dict.fromkeys(owners)
+    live = peak = sum(v.type.nbytes for v in graph.inputs)
+    live -= sum(v.type.nbytes for v in graph.inputs if v not in last)
+    for node in graph.nodes:
+        live += sum(v.type.nbytes for v in node.outputs if owner[v] is v)
+        peak = max(peak, live)
+        live -= sum(v.type.nbytes for v in dying.pop())
+    return peak
+
+
+def _unread(graph: Graph, parameters: list[Value]) -> list[str]:
+    read = {v for node in graph.nodes for v in node.inputs} | {v for _, v in graph.outputs}
+    unread = [v for v in parameters if v not in read]
+    if not unread:
+        return []
+    size = sum(v.type.size for v in unread)
+    return [f"{len(unread)} parameters ({size:,} numbers) are read by no node; the first is {unread[0].name}"]
+
+
+def _mostly_padding(graph: Graph) -> list[str]:
+    """Convolutions and pools whose window spans more than the input without its padding."""
+    found = [node for node in graph.nodes if _spans_more(node)]
+    if not found:
+        return []
+    ops = ", ".join(f"{count} {op}" for op, count in Counter(node.op.name for node in found).items())
+    first = found[0]
+    return [
+        f"{ops}: the window is larger than the input, and most taps read padding; "
+        f"the first is {first.name} on {first.inputs[0].type}; use larger images"
+    ]
+
+
+def _spans_more(node: Node) -> bool:
+    if isinstance(node.op, Conv):
+        window: tuple[int, ...] = node.inputs[1].type.dims[2:]
+    elif isinstance(node.op, Pool):
+        window = node.op.kernel_size
+    else:
+        return False
+    sizes = node.inputs[0].type.dims[2:]
+    return any(span > size for span, size in zip(extents(window, node.op.dilation), sizes, strict=True))

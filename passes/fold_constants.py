@@ -1,0 +1,76 @@
+"""Constant folding: what is the same in every run is computed now."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygraph.ir import Array, Graph, Kind, Node, Replacement, Rewriter, Value, rewrite
+
+BUDGET = 16 * 2**20  # bytes
+_SMALL = 64  # bytes: a shape, a scalar
+
+
+def fold_constants(graph: Graph, budget: int = BUDGET) -> Graph:
+    """Replaces nodes whose inputs all have numbers by their results.
+
+    It knows no op: it runs `kernel`. Results of constants alone are constants; results of
+    parameters or buffers are of kind frozen. What a kernel makes of 1/0 or log(-1) is kept, as
+    it would come out of a run.
+
+    Preconditions:
+        - No op is random.
+        - In a training graph only constants are folded: parameters and buffers change.
+        - The result takes no more bytes than the inputs that nobody else reads and that go with
+          the node; or constants and frozen parameters stay within the budget; or it is as
+          small as a shape. This is known from the types, before anything is computed.
+        - The kernel does not raise.
+
+    Args:
+        graph: it is left as it is.
+        budget: bytes that constants and frozen parameters may take together before they are
+            no longer allowed to grow.
+    """
+    fixed: set[Kind] = {"const"} if graph.mode == "training" else {"const", "param", "frozen", "buffer"}
+    spent = sum(v.type.nbytes for v in graph.data if v.kind in ("const", "frozen"))
+
+    def rule(node: Node, rw: Rewriter) -> Replacement:
+        nonlocal spent
+        inputs = [rw[v] for v in node.inputs]
+        if "random" in node.op.traits or not all(v.kind in fixed for v in inputs):
+            return None
+        if not all(t.is_static for t in node.output_types):
+            return None
+        growth = sum(t.nbytes for t in node.output_types) - _freed(node, rw)
+        if growth > _SMALL and spent + growth > budget:
+            return None
+        arrays = _run(node, inputs, rw)
+        if arrays is None:
+            return None
+        spent += max(growth, 0)
+        kind: Kind = "const" if all(v.kind == "const" for v in inputs) else "frozen"
+        return [rw.declare(kind, f"{v.name}.folded", a) for v, a in zip(node.outputs, arrays, strict=True)]
+
+    return rewrite(graph, rule)
+
+
+def _freed(node: Node, rw: Rewriter) -> int:
+    """Bytes of the inputs that this node alone reads."""
+    return sum(
+        v.type.nbytes for v in set(node.inputs) if set(rw.index.users(v)) == {node} and v not in rw.index.outputs
+    )
+
+
+def _run(node: Node, inputs: Sequence[Value], rw: Rewriter) -> list[Array] | None:
+    """Runs the kernel; None if it fails, as it then will in a run, with a message that names the node."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            result = node.op.kernel(*(rw.array(v) for v in inputs))
+    except Exception:
+        return None
+    arrays = [np.asarray(a) for a in (result if isinstance(result, tuple) else (result,))]
+    fits = [(a.shape, a.dtype) for a in arrays] == [(t.shape, t.dtype) for t in node.output_types]
+    return arrays if fits else None

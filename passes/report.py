@@ -1,0 +1,130 @@
+"""The report that `analyze` gives: rows, totals, remarks. Plain Python integers throughout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tinygraph.ir import TensorType, dtype_name
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One node, or the nodes of one module together.
+
+    Attributes:
+        name: of the node; of a group, its module path.
+        module: path of the module that it was traced from.
+        source: file and line that it was traced from.
+        op: name of the op; empty for a group of several nodes.
+        input_shapes: of all inputs, weights included; of a group, those of its first node.
+        output_shape: of the first output; of a group, that of its last node.
+        params: numbers in the parameters that no earlier row has counted.
+        trainable_params: those of them that training changes.
+        macs: multiply-adds.
+        flops: arithmetic operations, two for each multiply-add.
+        activation_bytes: memory of the arrays made.
+    """
+
+    name: str
+    module: str
+    source: str
+    op: str
+    input_shapes: tuple[tuple[int, ...], ...]
+    output_shape: tuple[int, ...]
+    params: int
+    trainable_params: int
+    macs: int
+    flops: int
+    activation_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over a graph.
+
+    Attributes:
+        params: numbers in all parameters, each tensor once, trainable or not, read or not.
+        trainable_params: those that training changes.
+        buffers: numbers in buffers (BatchNorm statistics).
+        macs: multiply-adds.
+        flops: arithmetic operations, two for each multiply-add.
+        activation_bytes: memory of all arrays that nodes make.
+        peak_bytes: most that inputs and activations take at any one time.
+    """
+
+    params: int
+    trainable_params: int
+    buffers: int
+    macs: int
+    flops: int
+    activation_bytes: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a graph costs.
+
+    Attributes:
+        model: name of the graph; may be empty.
+        inputs: (name, type) of each input, with the numbers that were counted with.
+        totals: the sums.
+        rows: one for each node, in order.
+        diagnostics: remarks, one line each.
+    """
+
+    model: str
+    inputs: tuple[tuple[str, TensorType], ...]
+    totals: Totals
+    rows: tuple[Row, ...]
+    diagnostics: tuple[str, ...]
+
+    def by_module(self, depth: int) -> tuple[Row, ...]:
+        """Rows added up over the first `depth` parts of their module paths.
+
+        `layer1.0.conv1` and `layer1.1.conv2` are both in `layer1` at depth 1. A node outside of
+        all modules stays a row of its own; depth 0 makes one row of everything.
+        """
+        groups: dict[str, list[Row]] = {}
+        for row in self.rows:
+            path = ".".join(row.module.split(".")[:depth])
+            groups.setdefault(path if path or depth <= 0 else row.name, []).append(row)
+        return tuple(_sum(path, rows) for path, rows in groups.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain dicts, lists, strings and integers."""
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "inputs": [{"name": name, "shape": list(t.dims), "dtype": dtype_name(t.dtype)} for name, t in self.inputs],
+            "totals": asdict(self.totals),
+            "rows": [asdict(row) for row in self.rows],
+            "diagnostics": list(self.diagnostics),
+        }
+
+    def to_json(self) -> str:
+        """The same as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
+
+
+def _sum(path: str, rows: Sequence[Row]) -> Row:
+    if len(rows) == 1:
+        return rows[0]
+    return Row(
+        name=path,
+        module=path,
+        source=rows[0].source,
+        op="",
+        input_shapes=rows[0].input_shapes,
+        output_shape=rows[-1].output_shape,
+        params=sum(r.params for r in rows),
+        trainable_params=sum(r.trainable_params for r in rows),
+        macs=sum(r.macs for r in rows),
+        flops=sum(r.flops for r in rows),
+        activation_bytes=sum(r.activation_bytes for r in rows),
+    )
