@@ -75,7 +75,7 @@ class Add(Binary):
 
 
 def add(a: Tensor, b: Tensor) -> Tensor:
-    """A + b, of the broadcast shape and one dtype. Source: ONNX Add."""
+    """The sum a + b, of the broadcast shape and one dtype. Source: ONNX Add."""
     return apply(Add(), *alike(a, b))
 
 
@@ -93,7 +93,7 @@ class Sub(Binary):
 
 
 def sub(a: Tensor, b: Tensor) -> Tensor:
-    """A - b, of the broadcast shape and one dtype. Source: ONNX Sub."""
+    """The difference a - b, of the broadcast shape and one dtype. Source: ONNX Sub."""
     return apply(Sub(), *alike(a, b))
 
 
@@ -112,7 +112,7 @@ class Mul(Binary):
 
 
 def mul(a: Tensor, b: Tensor) -> Tensor:
-    """A * b, of the broadcast shape and one dtype. Source: ONNX Mul."""
+    """The product a * b, of the broadcast shape and one dtype. Source: ONNX Mul."""
     return apply(Mul(), *alike(a, b))
 
 
@@ -140,7 +140,7 @@ class Div(Binary):
 
 
 def div(a: Tensor, b: Tensor) -> Tensor:
-    """A / b, of the broadcast shape and one floating dtype.
+    """The quotient a / b, of the broadcast shape and one floating dtype.
 
     Raises:
         ShapeError: integers; cast them to say which quotient is meant.
@@ -282,7 +282,7 @@ class Where(Op):
 
 
 def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """A where the condition holds, else b, of the broadcast shape.
+    """Takes a where the condition holds, else b; the result has the broadcast shape.
 
     Args:
         condition: booleans; not differentiated.

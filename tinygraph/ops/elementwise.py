@@ -124,7 +124,7 @@ class LeakyRelu(Unary):
 
 
 def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
-    """X where x > 0, else slope * x; the derivative at 0 is the slope.
+    """Keeps positive x, multiplies the rest by the slope, which is also the derivative at 0.
 
     Source: ONNX LeakyRelu; Maas, Hannun and Ng 2013.
     """
@@ -180,7 +180,7 @@ def _along_channels(ndim: int) -> tuple[int, ...]:
 
 
 def prelu(x: Tensor, weight: Tensor) -> Tensor:
-    """X where x > 0, else weight * x.
+    """Keeps positive x, multiplies the rest by a trained weight.
 
     Args:
         x: [N, C, *], floating.
@@ -222,7 +222,7 @@ class Elu(Unary):
 
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
-    """X where x > 0, else alpha * (e ** x - 1); the derivative at 0 is alpha.
+    """Keeps positive x, makes the rest alpha * (e ** x - 1); the derivative at 0 is alpha.
 
     Source: ONNX Elu; Clevert, Unterthiner and Hochreiter 2016.
     """
@@ -291,7 +291,7 @@ class Exp(Function):
 
 
 def exp(x: Tensor) -> Tensor:
-    """E to the power of x, of x's shape and dtype (floating). Source: ONNX Exp."""
+    """The exponential e ** x, of x's shape and dtype (floating). Source: ONNX Exp."""
     return apply(Exp(), x)
 
 
@@ -381,7 +381,7 @@ class Cast(Op):
 
 
 def cast(x: Tensor, dtype: Any) -> Tensor:
-    """X as another dtype; x itself if it has that dtype already.
+    """Converts x to another dtype; x itself if it has that dtype already.
 
     Raises:
         ShapeError: no such dtype.
@@ -404,8 +404,3 @@ _FUNCTIONS = {"Relu": relu, "Sigmoid": sigmoid, "Tanh": tanh, "Exp": exp, "Log":
 @from_onnx(*_FUNCTIONS)
 def _function(node: Any, x: Tensor) -> Tensor:
     return _FUNCTIONS[node.op_type](x)
-
-
-@from_onnx("Identity")
-def _identity(node: Any, x: Tensor) -> Tensor:
-    return x

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import ShapeError, UnsupportedOp
+from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Dim, Shape, Symbol, TensorType
 from tinygraph.ops.base import (
     Exporter,
@@ -165,17 +165,16 @@ def _resolved(dim: Dim, start: int | None, stop: Dim | None, step: int | None) -
 @from_onnx("Slice")
 def _slice(node: Any, x: Tensor, *tensors: Tensor) -> Tensor:
     shape = type_of(x).shape
+    names = ("starts", "ends", "axes", "steps")
     if node.opset < 10:
-        starts, stops, axes, steps = node.get("starts"), node.get("ends"), node.get("axes"), None
+        starts, stops, axes, steps = map(node.get, names)
     else:
-        given = [None if tensor is None else node.constant(i) for i, tensor in enumerate(tensors, 1)]
-        if any(array is None and tensor is not None for array, tensor in zip(given, tensors, strict=True)):
-            raise UnsupportedOp("Slice by numbers that are computed while the model runs")
+        given = [None if t is None else node.demand(i, names[i - 1]) for i, t in enumerate(tensors, 1)]
         starts, stops, axes, steps = [*given, None, None][:4]
     axes = range(len(starts)) if axes is None else axes
     steps = (1,) * len(starts) if steps is None else steps
     if not len(starts) == len(stops) == len(axes) == len(steps):
-        raise ShapeError("Slice: starts, ends, axes and steps are of different length")
+        raise ShapeError("starts, ends, axes and steps are of different length")
     whole: list[tuple[Any, Any, Any]] = [(None, None, None)] * len(shape)
     for axis, start, stop, step in zip(axes, starts, stops, steps, strict=True):
         to_the_end = step > 0 and stop >= 2**31 - 1
@@ -323,11 +322,9 @@ def one_hot(labels: Tensor, classes: int, dtype: Any = np.float32) -> Tensor:
 
 @from_onnx("OneHot")
 def _one_hot(node: Any, labels: Tensor, depth: Tensor, values: Tensor) -> Tensor:
-    classes, levels = node.constant(1), node.constant(2)
-    if classes is None or levels is None:
-        raise UnsupportedOp("OneHot with a depth or values that are computed while the model runs")
+    levels = node.demand(2, "values")
     off, on = levels
-    y = one_hot(labels, int(np.ravel(classes)[0]), levels.dtype)
+    y = one_hot(labels, int(np.ravel(node.demand(1, "depth"))[0]), levels.dtype)
     if (off, on) != (0, 1):
         y = y * (on - off) + off
     ndim = type_of(y).ndim

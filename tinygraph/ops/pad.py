@@ -132,7 +132,7 @@ class PadGrad(Op):
 
 
 def pad(x: Tensor, pads: Sequence[Sequence[int]], mode: Mode = "constant", value: float = 0.0) -> Tensor:
-    """X with each axis lengthened, or cropped where a number is negative.
+    """Lengthens each axis, or crops it where a number is negative.
 
     Args:
         x: any shape and dtype.
@@ -156,17 +156,12 @@ def _pad(node: Any, x: Tensor, pads: Tensor = None, value: Tensor = None, axes: 
     if mode not in get_args(Mode):
         raise UnsupportedOp(f"Pad in mode {mode!r}")
     ndim = type_of(x).ndim
-    given = [node.get("pads"), node.get("value", 0.0), range(ndim)]
-    for i, tensor in enumerate((pads, value, axes)):
-        if tensor is not None:
-            given[i] = node.constant(i + 1)
-    widths, number, along = given
-    if widths is None or number is None or along is None:
-        raise UnsupportedOp("Pad by numbers that are computed while the model runs")
-    along = [normal_axis(int(a), ndim) for a in along]
+    widths = node.get("pads") if node.opset < 11 else node.demand(1, "pads")
+    number = node.get("value", 0.0) if value is None else node.demand(2, "constant_value")
+    along = range(ndim) if axes is None else [normal_axis(int(a), ndim) for a in node.demand(3, "axes")]
     if len(widths) != 2 * len(along):
-        raise ShapeError(f"Pad: {len(widths)} pads for {len(along)} axes")
+        raise ShapeError(f"{len(widths)} pads for {len(along)} axes")
     pairs = [(0, 0)] * ndim
     for i, axis in enumerate(along):
         pairs[axis] = (int(widths[i]), int(widths[len(along) + i]))
-    return pad(x, pairs, mode, float(number))
+    return pad(x, pairs, mode, np.ravel(number)[0])

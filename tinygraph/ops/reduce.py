@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import ShapeError, UnsupportedOp
+from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Shape, TensorType
 from tinygraph.ops.arithmetic import compare, where
 from tinygraph.ops.base import (
@@ -25,7 +25,7 @@ from tinygraph.ops.base import (
     type_of,
 )
 from tinygraph.ops.elementwise import cast, neg
-from tinygraph.ops.shape import BroadcastTo, broadcast_to, reshape
+from tinygraph.ops.shape import BroadcastTo, broadcast_to, onnx_axes, reshape
 
 __all__ = ["max", "mean", "sum"]
 
@@ -184,15 +184,9 @@ def _normal(axis: Axes, x: Tensor) -> tuple[int, ...]:
 
 def _reading(node: Any, x: Tensor, axes: Tensor) -> dict[str, Any]:
     """Axes and keepdims of an ONNX reduction; the axes are an input, or an attribute in older opsets."""
-    found = node.get("axes")
-    if found is None and axes is not None:
-        found = node.constant(1)
-        if found is None:
-            raise UnsupportedOp(f"{node.op_type} over axes that are computed while the model runs")
-    none_named = found is None or not len(found)
-    whole = none_named and not node.get("noop_with_empty_axes", 0)
-    axis = None if whole else () if none_named else [int(a) for a in found]
-    return {"axis": axis, "keepdims": bool(node.get("keepdims", 1))}
+    found = [] if axes is None and node.get("axes") is None else onnx_axes(node)
+    everything = not found and not node.get("noop_with_empty_axes", 0)
+    return {"axis": None if everything else found, "keepdims": bool(node.get("keepdims", 1))}
 
 
 _REDUCTIONS = {"ReduceSum": sum, "ReduceMean": mean, "ReduceMax": max}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import zip_longest
 from math import prod
 from typing import Any
 
@@ -47,9 +48,8 @@ def single_dim(shape: Sequence[Dim]) -> Dim:
     """One dimension as large as all of these; ShapeError if it would be a product with a symbol."""
     number, symbols = volume(shape)
     if symbols and (number, len(symbols)) != (1, 1):
-        raise ShapeError(
-            f"{' * '.join(map(str, shape))} is not a dimension: bind {', '.join(symbols)} first, or keep it apart"
-        )
+        product = " * ".join(map(str, shape))
+        raise ShapeError(f"{product} is not a dimension: bind {', '.join(symbols)} first, or keep it apart")
     return symbols[0] if symbols else number
 
 
@@ -97,19 +97,15 @@ class Reshape(Movement):
 def _onnx_shape(old: Shape, new: Shape) -> tuple[list[int], bool]:
     """The dims of an ONNX Reshape: a symbol in its old place is 0, one that moves is -1."""
     allowzero = 0 in new
-    dims = [
-        d if isinstance(d, int) else 0 if not allowzero and i < len(old) and old[i] == d else -1
-        for i, d in enumerate(new)
-    ]
+    stays = [not allowzero and before == after for before, after in zip_longest(old[: len(new)], new)]
+    dims = [d if isinstance(d, int) else 0 if stay else -1 for d, stay in zip(new, stays, strict=True)]
     if dims.count(-1) > 1 or (allowzero and -1 in dims):
-        raise UnsupportedOp(
-            f"ONNX cannot reshape [{','.join(map(str, old))}] to [{','.join(map(str, new))}]: bind a dimension"
-        )
+        raise UnsupportedOp(f"ONNX cannot reshape {old} to {new}: bind an open dimension first")
     return dims, allowzero
 
 
 def reshape(x: Tensor, shape: Dim | Sequence[Dim]) -> Tensor:
-    """X in another shape, row by row.
+    """The numbers of x in another shape, row by row.
 
     Args:
         x: any shape and dtype.
@@ -143,10 +139,7 @@ def _left_over(x: TensorType, known: Sequence[Any]) -> Dim:
 
 @from_onnx("Reshape")
 def _reshape(node: Any, x: Tensor, shape: Tensor) -> Tensor:
-    dims = node.constant(1)
-    if dims is None:
-        raise UnsupportedOp("Reshape to a shape that is computed while the model runs")
-    wanted = [int(d) for d in np.ravel(dims)]
+    wanted = [int(d) for d in np.ravel(node.demand(1, "shape"))]
     if node.get("allowzero", 0):
         return reshape(x, wanted)
     old = type_of(x).shape
@@ -156,7 +149,7 @@ def _reshape(node: Any, x: Tensor, shape: Tensor) -> Tensor:
 
 
 def flatten(x: Tensor, start: int = 1, end: int = -1) -> Tensor:
-    """X with the axes from `start` to `end`, both included, made one; a scalar becomes [1].
+    """Makes one axis of those from `start` to `end`, both included; a scalar becomes [1].
 
     Raises:
         ShapeError: no such axes, or an open dimension would be multiplied.
@@ -179,7 +172,7 @@ def _flatten(node: Any, x: Tensor) -> Tensor:
 
 
 def squeeze(x: Tensor, axis: int | Sequence[int] | None = None) -> Tensor:
-    """X without axes of size 1: those named, or all of them.
+    """Drops axes of size 1: those named, or all of them.
 
     Raises:
         ShapeError: a named axis is not of size 1. Source: ONNX Squeeze.
@@ -196,7 +189,7 @@ def squeeze(x: Tensor, axis: int | Sequence[int] | None = None) -> Tensor:
 
 
 def expand_dims(x: Tensor, axis: int | Sequence[int]) -> Tensor:
-    """X with axes of size 1 put in, so that they have these numbers in the result.
+    """Puts in axes of size 1, which have these numbers in the result.
 
     Raises:
         ShapeError: no such axis, or one is named twice. Source: ONNX Unsqueeze.
@@ -211,26 +204,20 @@ def expand_dims(x: Tensor, axis: int | Sequence[int]) -> Tensor:
     return reshape(x, tuple(shape))
 
 
-def _axes(node: Any) -> list[int] | None:
-    """The axes of an ONNX node: an input since opset 13, an attribute before."""
-    axes = node.constant(1) if node.get("axes") is None else node.get("axes")
-    return None if axes is None else [int(a) for a in np.ravel(axes)]
+def onnx_axes(node: Any) -> list[int]:
+    """The axes of an ONNX node: an input since opset 13 or 18, an attribute before."""
+    axes = node.get("axes")
+    return [int(a) for a in np.ravel(node.demand(1, "axes") if axes is None else axes)]
 
 
 @from_onnx("Squeeze")
 def _squeeze(node: Any, x: Tensor, axes: Tensor = None) -> Tensor:
-    found = _axes(node)
-    if found is None and axes is not None:
-        raise UnsupportedOp("Squeeze of axes that are computed while the model runs")
-    return squeeze(x, found)
+    return squeeze(x, None if axes is None and node.get("axes") is None else onnx_axes(node))
 
 
 @from_onnx("Unsqueeze")
 def _unsqueeze(node: Any, x: Tensor, axes: Tensor = None) -> Tensor:
-    found = _axes(node)
-    if found is None:
-        raise UnsupportedOp("Unsqueeze at axes that are computed while the model runs")
-    return expand_dims(x, found)
+    return expand_dims(x, onnx_axes(node))
 
 
 @register
@@ -256,7 +243,7 @@ class Transpose(Movement):
 
 
 def transpose(x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
-    """X with its axes in another order; the reverse order by default.
+    """Puts the axes of x in another order; the reverse order by default.
 
     Raises:
         ShapeError: `axes` does not name each axis once. Source: ONNX Transpose.
@@ -300,7 +287,7 @@ class BroadcastTo(Movement):
 
 
 def broadcast_to(x: Tensor, shape: Sequence[Dim]) -> Tensor:
-    """X repeated along new axes and axes of size 1, up to `shape`.
+    """Repeats x along new axes and axes of size 1, up to `shape`.
 
     Raises:
         ShapeError: x does not fit into `shape`. Source: ONNX Expand.
@@ -310,7 +297,5 @@ def broadcast_to(x: Tensor, shape: Sequence[Dim]) -> Tensor:
 
 @from_onnx("Expand")
 def _expand(node: Any, x: Tensor, shape: Tensor) -> Tensor:
-    dims = node.constant(1)
-    if dims is None:
-        raise UnsupportedOp("Expand to a shape that is computed while the model runs")
-    return broadcast_to(x, broadcast(type_of(x).shape, TensorType(tuple(np.ravel(dims))).shape))
+    dims = TensorType(tuple(np.ravel(node.demand(1, "shape")))).shape
+    return broadcast_to(x, broadcast(type_of(x).shape, dims))
