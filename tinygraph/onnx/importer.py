@@ -1,0 +1,284 @@
+"""From the nodes and names of an ONNX model to a graph."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from keyword import iskeyword
+from typing import Any
+
+import numpy as np
+import onnx
+
+from tinygraph.errors import ModelFormatError, TinygraphError, UnsupportedOp
+from tinygraph.ir import Array, Dim, Graph, Kind, Symbol, TensorType, Value, Where, frozen
+from tinygraph.onnx import metadata, tensor
+from tinygraph.onnx.node import OnnxNode, label
+from tinygraph.ops.base import IMPORTERS, from_onnx
+from tinygraph.trace import Tensor, Trace
+
+OLDEST_OPSET = 7  # before it, broadcasting and BatchNormalization were written otherwise
+
+_DEFAULT_DOMAIN = ("", "ai.onnx")
+_VALUES = {"value": None, "value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
+
+# What a reader may stumble over in a file that breaks the rules of its operators.
+_STUMBLES = (
+    TinygraphError,
+    onnx.checker.ValidationError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+)
+
+
+@from_onnx("Constant")
+def _constant(node: OnnxNode) -> Array:
+    for name, dtype in _VALUES.items():
+        value = node.get(name)
+        if value is not None:
+            return np.asarray(value, dtype)
+    raise UnsupportedOp("it holds no numbers, but strings or a sparse tensor")
+
+
+@from_onnx("Identity")
+def _identity(node: OnnxNode, x: Tensor) -> Tensor:
+    return x
+
+
+class OnnxImporter:
+    """One ONNX model that becomes a graph.
+
+    Raises:
+        ModelFormatError: the model does not say which opset it uses, or one that is too old
+            or too new.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._proto = model.graph
+        self._opsets = _opsets(model)
+        self._functions = {(f.domain, f.name) for f in model.functions}
+        self._ours = model.producer_name == metadata.PRODUCER
+        self._trace = Trace("inference")
+        self._tensors: dict[str, Tensor] = {}  # by their names in the file
+        self._wishes: dict[str, str] = {}  # names that nodes' outputs get in the graph
+        self._named: set[Value] = set()
+        self._symbols: dict[str | tuple[str, int], Symbol] = {}
+        self._refused: dict[str, list[str]] = {}
+        self._lost: set[str] = set()  # outputs of refused nodes, and of those that need them
+        self._read = {name for node in self._proto.node for name in node.input} | {o.name for o in self._proto.output}
+        self._checker = onnx.checker.C.CheckerContext()
+        self._checker.ir_version = model.ir_version
+        self._checker.opset_imports = self._opsets
+
+    def graph(self) -> Graph:
+        """The graph.
+
+        Raises:
+            ModelFormatError: names or nodes break the rules of ONNX.
+            UnsupportedOp: tinygraph does not know some operators; lists them all.
+        """
+        self._check_names()
+        with self._trace.running():
+            self._declare()
+            for node in self._proto.node:
+                self._convert(node)
+        if self._refused:
+            lines = (f"{what}: {', '.join(map(repr, names))}" for what, names in self._refused.items())
+            raise UnsupportedOp("some nodes of the model are not supported:\n  " + "\n  ".join(lines))
+        return self._trace.builder.finish(self._outputs(), keep_data=False)
+
+    # ---- names ----
+
+    def _check_names(self) -> None:
+        """Every name is defined once, and before it is read."""
+        initializers = _unique("initializer", [t.name for t in self._proto.initializer])
+        defined = initializers | _unique("input", [i.name for i in self._proto.input])
+        made = {name for node in self._proto.node for name in node.output}
+        for node in self._proto.node:
+            for name in node.input:
+                if name and name not in defined:
+                    late = "no earlier node makes; nodes must be in topological order"
+                    raise ModelFormatError(
+                        f"{_place(node)} reads {name!r}, which {late if name in made else 'nothing makes'}"
+                    )
+            for name in node.output:
+                if name in defined:
+                    raise ModelFormatError(f"{_place(node)} makes {name!r}, which is defined before")
+                defined.update([name] if name else [])
+        if not self._proto.output:
+            raise ModelFormatError("its graph has no output")
+        for name in _unique("output", [o.name for o in self._proto.output]):
+            if name not in defined:
+                raise ModelFormatError(f"nothing makes the output {name!r}")
+
+    def _reserve(self) -> None:
+        """Chooses the names of nodes' outputs, before nodes are made whose names could collide with them.
+
+        These are the file's, but for a file of our own the first output has the name of its
+        node: they differ where an output of the graph has a name of its own.
+        """
+        build = self._trace.builder
+        self._wishes = {name: build.fresh(name) for node in self._proto.node for name in node.output if name}
+        for node in self._proto.node:
+            if self._ours and node.name and node.output and node.output[0] not in ("", node.name):
+                self._wishes[node.output[0]] = build.fresh(node.name)
+
+    # ---- inputs and initializers ----
+
+    def _declare(self) -> None:
+        build = self._trace.builder
+        initialized = {t.name for t in self._proto.initializer}
+        for info in self._proto.input:
+            if info.name not in initialized:
+                self._tensors[info.name] = self._trace.input(info.name, self._input_type(info))
+        buffers = {name for node in self._proto.node for name in self._statistics(node)}
+        for proto in self._proto.initializer:
+            try:
+                array = tensor.to_array(proto)
+            except ModelFormatError as error:
+                raise ModelFormatError(f"initializer {proto.name!r}: {error}") from None
+            kind = _kind(proto, array, proto.name in buffers)
+            self._tensors[proto.name] = Tensor(build.declare(kind, proto.name, array), self._trace)
+        self._reserve()
+
+    def _statistics(self, node: onnx.NodeProto) -> list[str]:
+        reader = self._reader(node)
+        return [node.input[i] for i in getattr(reader, "buffers", ()) if i < len(node.input)]
+
+    def _input_type(self, info: onnx.ValueInfoProto) -> TensorType:
+        if not info.type.HasField("tensor_type"):
+            raise ModelFormatError(f"the input {info.name!r} is no tensor, but a sequence, map or optional")
+        if not info.type.tensor_type.HasField("shape"):
+            raise ModelFormatError(f"the input {info.name!r} has no shape; its number of dimensions must be known")
+        try:
+            dtype = tensor.dtype(info.type.tensor_type.elem_type)
+            shape = [self._dim(dim, (info.name, axis)) for axis, dim in enumerate(info.type.tensor_type.shape.dim)]
+            return TensorType(tuple(shape), dtype)
+        except TinygraphError as error:
+            raise ModelFormatError(f"the input {info.name!r}: {error}") from None
+
+    def _dim(self, dim: onnx.TensorShapeProto.Dimension, axis: tuple[str, int]) -> Dim:
+        if dim.HasField("dim_value"):
+            return dim.dim_value
+        key = dim.dim_param or axis  # every dimension without a name is one of its own
+        if key not in self._symbols:
+            self._symbols[key] = _symbol(dim.dim_param or "{}_{}".format(*axis), set(self._symbols.values()))
+        return self._symbols[key]
+
+    # ---- nodes ----
+
+    def _reader(self, node: onnx.NodeProto) -> Any:
+        ours = node.domain in _DEFAULT_DOMAIN and (node.domain, node.op_type) not in self._functions
+        return IMPORTERS.get(node.op_type) if ours else None
+
+    def _convert(self, proto: onnx.NodeProto) -> None:
+        """Calls the reader of a node; a node that is not supported is noted."""
+        reader = self._reader(proto)
+        if reader is None:
+            self._refuse(proto, "")
+        elif not self._lost.isdisjoint(proto.input):
+            self._lost.update(proto.output)
+        else:
+            try:
+                self._call(reader, proto)
+            except UnsupportedOp as error:
+                self._refuse(proto, f", {error}")
+            except _STUMBLES as error:
+                raise ModelFormatError(f"{_place(proto)}: {str(error).partition(chr(10))[0]}") from error
+
+    def _call(self, reader: Any, proto: onnx.NodeProto) -> None:
+        inputs = [self._tensors[name] if name else None for name in proto.input]
+        node = OnnxNode(proto, self._opsets[""], inputs, self._read)
+        onnx.checker.check_node(proto, self._checker)
+        module, source = metadata.read(proto, "module"), metadata.read(proto, "source")
+        where = Where(module, source if self._ours else source or proto.name)
+        self._trace.follow(self._wishes.get(proto.output[0], node.name), where)
+        result = reader(node, *inputs)
+        results = list(result) if isinstance(result, (tuple, list)) else [result]
+        results += [None] * (len(proto.output) - len(results))
+        for position, (name, made) in enumerate(zip(proto.output, results, strict=False)):
+            if made is not None and name:
+                self._tensors[name] = self._name(made, self._wishes[name])
+            elif node.used(position):
+                raise UnsupportedOp(f"its output {position} ({name!r}) is read")
+
+    def _name(self, made: Tensor | Array, name: str) -> Tensor:
+        """The tensor, which gets the name unless it has one of the file already; an array becomes a constant."""
+        if not isinstance(made, Tensor):
+            array = frozen(made)
+            value = Value(name, TensorType(array.shape, array.dtype), "const")
+            return Tensor(self._trace.builder.keep(value, array), self._trace)
+        if made.value.kind == "node" and made.value not in self._named:
+            self._named.add(made.value)
+            self._trace.builder.wish(made.value, name)
+        return made
+
+    def _refuse(self, proto: onnx.NodeProto, why: str) -> None:
+        domain = "" if proto.domain in _DEFAULT_DOMAIN else proto.domain
+        what = f"{domain and domain + '.'}{proto.op_type} (opset {self._opsets.get(domain, 'not given')}{why})"
+        self._refused.setdefault(what, []).append(label(proto))
+        self._lost.update(filter(None, proto.output))
+
+    # ---- outputs ----
+
+    def _outputs(self) -> Iterator[tuple[str, Value]]:
+        for info in self._proto.output:
+            value = self._tensors[info.name].value
+            declared = info.type.tensor_type.elem_type
+            if declared and tensor.dtype(declared) != value.type.dtype:
+                name = tensor.dtype(declared).name
+                raise ModelFormatError(f"the output {info.name!r} is declared {name}, but it is {value.type}")
+            yield info.name, value
+
+
+def _opsets(model: onnx.ModelProto) -> dict[str, int]:
+    opsets: dict[str, int] = {}
+    for entry in model.opset_import:
+        domain = "" if entry.domain in _DEFAULT_DOMAIN else entry.domain
+        if opsets.setdefault(domain, entry.version) != entry.version:
+            raise ModelFormatError(f"it wants two versions of the operator set {domain!r}")
+    newest = onnx.defs.onnx_opset_version()
+    opset = opsets.get("")
+    if opset is None:
+        raise ModelFormatError("it does not say which operator set it uses")
+    if opset > newest:
+        raise ModelFormatError(f"it uses opset {opset}, onnx {onnx.__version__} knows {newest}; upgrade onnx")
+    if opset < OLDEST_OPSET:
+        raise ModelFormatError(
+            f"it uses opset {opset}, older than {OLDEST_OPSET}; convert it with onnx.version_converter.convert_version"
+        )
+    return opsets
+
+
+def _place(node: onnx.NodeProto) -> str:
+    return f"{node.op_type} {label(node)!r}"
+
+
+def _unique(what: str, names: list[str]) -> set[str]:
+    found: set[str] = set()
+    for name in names:
+        if not name or name in found:
+            raise ModelFormatError(f"two {what}s are named {name!r}" if name else f"an {what} has no name")
+        found.add(name)
+    return found
+
+
+def _kind(proto: onnx.TensorProto, array: Array, statistics: bool) -> Kind:
+    """The kind of an initializer: as we noted it, or else by its dtype, dimensions and use."""
+    noted = metadata.read(proto, "kind")
+    if noted in ("param", "frozen", "buffer", "const"):
+        return noted  # type: ignore[return-value]  # one of the words
+    if statistics:
+        return "buffer"
+    return "param" if array.dtype.kind == "f" and array.ndim else "const"
+
+
+def _symbol(name: str, taken: set[Symbol]) -> Symbol:
+    """A symbol of that name, made an identifier that is not taken."""
+    if not name.isidentifier() or iskeyword(name):
+        name = "_" + re.sub(r"[^a-zA-Z0-9]", "_", name)
+    while name in taken:
+        name += "_"
+    return Symbol(name)

@@ -1,0 +1,86 @@
+"""ONNX file -> Graph. What an operator means is said in an op's room: `@from_onnx`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # has no stubs of its own
+
+from tinygraph.errors import ModelFormatError, UnsupportedOp, UsageError
+from tinygraph.ir import Graph
+from tinygraph.onnx.importer import OnnxImporter
+from tinygraph.onnx.save import LIMIT
+
+OLDEST_IR = 3  # the first that says which operator set a model uses
+
+
+def load(source: str | os.PathLike[str] | bytes | BinaryIO) -> Graph:
+    """Reads an ONNX model of opset 7 to the newest that the installed onnx knows.
+
+    The inputs keep their names, a named open dimension becomes the symbol of that name, and
+    one without a name gets a fresh one. Floating-point initializers of at least one dimension
+    are parameters (statistics of BatchNormalization are buffers); all other initializers, and
+    what Constant nodes hold, are constants. Values keep their names; nodes keep theirs as the
+    source of their place. In a file that `save` wrote, all of this is as it was in the graph.
+
+    Args:
+        source: a path, the content of a file, or a file opened for reading bytes.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+        ModelFormatError: it is no ONNX model, or a damaged one, or one that breaks the rules
+            of its operators; or its numbers are kept in other files.
+        UnsupportedOp: it uses operators that tinygraph does not know; lists them all.
+    """
+    content = _content(source)
+    try:
+        return from_proto(_parse(content))
+    except (ModelFormatError, UnsupportedOp) as error:
+        if isinstance(source, (str, os.PathLike)):
+            raise type(error)(f"{Path(source).name}: {error}") from error
+        raise
+
+
+def from_proto(model: onnx.ModelProto) -> Graph:
+    """The graph of an ONNX model; see `load`."""
+    if not model.HasField("graph"):
+        raise ModelFormatError("there is no graph in it")
+    if not OLDEST_IR <= model.ir_version <= onnx.IR_VERSION:
+        raise ModelFormatError(
+            f"its format (IR version {model.ir_version}) is not between {OLDEST_IR} and {onnx.IR_VERSION}, "
+            f"the newest that onnx {onnx.__version__} reads"
+        )
+    return OnnxImporter(model).graph()
+
+
+def _content(source: Any) -> bytes:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    try:
+        if hasattr(source, "read"):
+            content = source.read(LIMIT + 1)
+        else:
+            with open(source, "rb") as file:
+                content = file.read(LIMIT + 1)
+    except (OSError, ValueError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read {source!r}: {reason}") from None
+    if not isinstance(content, bytes):
+        raise UsageError("the file to load is opened for text; open it with mode 'rb'")
+    return content
+
+
+def _parse(content: bytes) -> onnx.ModelProto:
+    if not content:
+        raise ModelFormatError("it is empty")
+    if len(content) > LIMIT:
+        raise ModelFormatError("it is larger than 2 GiB, which no ONNX model can be")
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError:
+        raise ModelFormatError("it is no ONNX model, or a damaged or truncated one") from None
+    return model

@@ -1,0 +1,25 @@
+"""What tinygraph writes beside the operators, so that a file read back gives the same graph.
+
+| on           | key               | value                                      |
+|--------------|-------------------|--------------------------------------------|
+| nodes        | tinygraph.module  | path of the module that made the node      |
+|              | tinygraph.source  | its source line                            |
+| initializers | tinygraph.kind    | param, frozen, buffer or const             |
+"""
+
+from __future__ import annotations
+
+import onnx
+
+PRODUCER = "tinygraph"
+
+
+def write(proto: onnx.NodeProto | onnx.TensorProto, key: str, value: str) -> None:
+    """Notes a value under a key; an empty one is not written."""
+    if value:
+        proto.metadata_props.add(key=f"{PRODUCER}.{key}", value=value)
+
+
+def read(proto: onnx.NodeProto | onnx.TensorProto, key: str) -> str:
+    """The value noted under a key; "" if there is none."""
+    return next((p.value for p in proto.metadata_props if p.key == f"{PRODUCER}.{key}"), "")

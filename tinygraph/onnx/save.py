@@ -1,0 +1,108 @@
+"""Graph -> ONNX file. What a node becomes is said in its op's room: `to_onnx`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import onnx
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]  # has no stubs of its own
+from onnx import helper
+
+import tinygraph
+from tinygraph.errors import BudgetError, UsageError
+from tinygraph.ir import Graph, Value
+from tinygraph.onnx import metadata, tensor
+from tinygraph.onnx.exporter import OPSET, OnnxExporter
+
+IR_VERSION = 10  # the first that has metadata on nodes and tensors; onnxruntime 1.18 and later read it
+LIMIT = 2**31 - 1  # bytes: protobuf cannot hold more in one message
+
+
+def save(graph: Graph, target: str | os.PathLike[str] | BinaryIO) -> None:
+    """Writes a graph as an ONNX model of opset 20.
+
+    Names, order, dtypes and shapes of inputs and outputs are kept, open dimensions by their
+    names; so are the names of nodes and parameters, unless an output is called the same. A
+    parameter that no node reads is not written. Module paths and source lines go along as
+    metadata, and `load` reads them.
+
+    Args:
+        graph: traced for inference.
+        target: a path, or a file opened for writing bytes. A file at the path is replaced once
+            the model has been written completely.
+
+    Raises:
+        UnsupportedOp: ONNX cannot express some nodes; the message lists them all.
+        BudgetError: the weights are more than one ONNX file can hold.
+        UsageError: the graph is a training graph, or the target cannot be written.
+    """
+    try:
+        content = to_proto(graph).SerializeToString()
+    except EncodeError:
+        raise _too_large() from None
+    if isinstance(target, (str, os.PathLike)):
+        _replace(Path(target), content)
+        return
+    try:
+        target.write(content)
+    except TypeError:
+        raise UsageError("the file to save to is opened for text; open it with mode 'wb'") from None
+
+
+def to_proto(graph: Graph) -> onnx.ModelProto:
+    """The ONNX model of a graph; see `save`."""
+    if graph.mode == "training":
+        raise UsageError("this is a training graph, and ONNX files are for inference; trace with mode='inference'")
+    read = {v for node in graph.nodes for v in node.inputs} | {v for _, v in graph.outputs}
+    if sum(v.type.nbytes for v in graph.data if v in read) > LIMIT:
+        raise _too_large()
+    export = OnnxExporter(graph)
+    for node in graph.nodes:
+        export.convert(node)
+    export.finish()
+    weights = []
+    for value in graph.data:
+        if value in read:
+            weights.append(tensor.to_proto(export.names[value], graph.array(value)))
+            metadata.write(weights[-1], "kind", value.kind)
+    return helper.make_model(
+        helper.make_graph(
+            export.protos,
+            "graph",
+            [_info(export.names[v], v) for v in graph.inputs],
+            [_info(name, v) for name, v in graph.outputs],
+            weights + export.constants,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name=metadata.PRODUCER,
+        producer_version=tinygraph.__version__,
+    )
+
+
+def _info(name: str, value: Value) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, tensor.elem_type(value.type.dtype), value.type.shape)
+
+
+def _too_large() -> BudgetError:
+    return BudgetError("the weights are more than the 2 GiB that one ONNX file can hold; save them as safetensors")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Writes the file beside its place and moves it there, so that nobody finds half of it."""
+    try:
+        path = path.resolve()  # a link stays a link
+        if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
+            path.write_bytes(content)
+            return
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot write {path}: {reason}") from None

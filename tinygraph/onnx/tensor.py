@@ -1,0 +1,125 @@
+"""TensorProto and arrays, both ways. Sizes are checked before anything is allocated."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+
+from tinygraph.errors import ModelFormatError, UsageError
+from tinygraph.ir import Array, dtype_name
+
+_DTYPES: dict[int, np.dtype[Any]] = {
+    onnx.TensorProto.BOOL: np.dtype(np.bool_),
+    onnx.TensorProto.INT8: np.dtype(np.int8),
+    onnx.TensorProto.INT16: np.dtype(np.int16),
+    onnx.TensorProto.INT32: np.dtype(np.int32),
+    onnx.TensorProto.INT64: np.dtype(np.int64),
+    onnx.TensorProto.UINT8: np.dtype(np.uint8),
+    onnx.TensorProto.UINT16: np.dtype(np.uint16),
+    onnx.TensorProto.UINT32: np.dtype(np.uint32),
+    onnx.TensorProto.UINT64: np.dtype(np.uint64),
+    onnx.TensorProto.FLOAT16: np.dtype(np.float16),
+    onnx.TensorProto.FLOAT: np.dtype(np.float32),
+    onnx.TensorProto.DOUBLE: np.dtype(np.float64),
+}
+_ELEM_TYPES = {dtype: elem_type for elem_type, dtype in _DTYPES.items()}
+
+# The field that holds the numbers where raw_data does not; int32_data for all others.
+_FIELDS: dict[int, str] = {
+    onnx.TensorProto.INT64: "int64_data",
+    onnx.TensorProto.UINT32: "uint64_data",
+    onnx.TensorProto.UINT64: "uint64_data",
+    onnx.TensorProto.FLOAT: "float_data",
+    onnx.TensorProto.DOUBLE: "double_data",
+}
+_ALL_FIELDS = ("string_data", "int32_data", "int64_data", "uint64_data", "float_data", "double_data")
+
+
+def dtype(elem_type: int) -> np.dtype[Any]:
+    """The NumPy dtype of an ONNX element type.
+
+    Raises:
+        ModelFormatError: there is none, or tinygraph does not compute with it.
+    """
+    if elem_type in _DTYPES:
+        return _DTYPES[elem_type]
+    known = {number: name for name, number in onnx.TensorProto.DataType.items()}
+    raise ModelFormatError(
+        f"the element type {known.get(elem_type, elem_type)} is not supported; "
+        f"supported are {', '.join(known[e] for e in _DTYPES)}"
+    )
+
+
+def elem_type(dtype: np.dtype[Any]) -> int:
+    """The ONNX element type of a NumPy dtype.
+
+    Raises:
+        UsageError: ONNX has none.
+    """
+    native = dtype.newbyteorder("=")
+    if native not in _ELEM_TYPES:
+        raise UsageError(f"arrays of {dtype_name(dtype)} cannot be written to ONNX; cast them first")
+    return _ELEM_TYPES[native]
+
+
+def to_array(tensor: onnx.TensorProto) -> Array:
+    """The array, read-only.
+
+    Raises:
+        ModelFormatError: the numbers are elsewhere, or are not as many as the dims say.
+    """
+    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+        raise ModelFormatError(
+            "its numbers are in another file, which is not read; "
+            "save the model as one file: onnx.save(onnx.load(path), new_path)"
+        )
+    if tensor.HasField("segment"):
+        raise ModelFormatError("it is a segment of a tensor")
+    wanted = dtype(tensor.data_type)
+    field = _FIELDS.get(tensor.data_type, "int32_data")
+    dims, raw, typed = tuple(tensor.dims), tensor.raw_data, getattr(tensor, field)
+    filled = [name for name in _ALL_FIELDS if len(getattr(tensor, name))] + ["raw_data"] * bool(raw)
+    if filled and filled not in (["raw_data"], [field]):
+        raise ModelFormatError(f"its numbers are in {' and '.join(filled)}, want either raw_data or {field}")
+    if min(dims, default=0) < 0:
+        raise ModelFormatError(f"its dims {dims} are negative")
+    if raw and len(raw) != prod(dims) * wanted.itemsize:
+        raise ModelFormatError(f"its dims {dims} want {prod(dims) * wanted.itemsize} bytes, there are {len(raw)}")
+    if not raw and len(typed) != prod(dims):
+        raise ModelFormatError(f"its dims {dims} want {prod(dims)} numbers, there are {len(typed)}")
+    flat = _raw(raw, wanted) if raw else _typed(typed, wanted)
+    try:
+        array = flat.reshape(dims)
+    except ValueError as error:
+        raise ModelFormatError(f"its dims {dims} cannot be those of an array: {error}") from None
+    array.flags.writeable = False
+    return array
+
+
+def _raw(data: bytes, wanted: np.dtype[Any]) -> Array:
+    if wanted == np.bool_:
+        return np.asarray(np.frombuffer(data, np.uint8) != 0)
+    return np.frombuffer(data, wanted.newbyteorder("<")).astype(wanted, copy=False)
+
+
+def _typed(numbers: object, wanted: np.dtype[Any]) -> Array:
+    held = np.array(numbers)
+    if wanted == np.float16:  # kept as the bits of each number
+        return held.astype(np.uint16).view(np.float16)
+    array: Array = held.astype(wanted)
+    if wanted.kind in "iu" and not np.array_equal(array, held):
+        raise ModelFormatError(f"some of its numbers are no {wanted.name}")
+    return array
+
+
+def to_proto(name: str, array: Array) -> onnx.TensorProto:
+    """The tensor under that name, as raw little-endian bytes.
+
+    Raises:
+        UsageError: ONNX has no such dtype.
+    """
+    raw = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    return onnx.TensorProto(name=name, dims=array.shape, data_type=elem_type(array.dtype), raw_data=raw)
