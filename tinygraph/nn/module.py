@@ -6,12 +6,15 @@ that runs it (`self.training`).
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
+import tinygraph
 from tinygraph.errors import ShapeError, TraceError, UsageError
 from tinygraph.ir import Array, Data, Kind, TensorType, frozen
 from tinygraph.nn.init import ZEROS, Initializer, Seeded
@@ -20,6 +23,8 @@ from tinygraph.trace import current
 
 if TYPE_CHECKING:
     from tinygraph.runtime.session import Session
+
+_sessions_lock = Lock()
 
 
 class Variable:
@@ -99,6 +104,7 @@ class Module:
         self.__dict__["_variables"] = {}
         self.__dict__["_modules"] = {}
         self.__dict__["_sessions"] = {}
+        self.__dict__["_stamp"] = object()
 
     # ---- attributes ----
 
@@ -108,6 +114,7 @@ class Module:
         self._variables.pop(name, None)
         self._modules.pop(name, None)
         self.__dict__.pop(name, None)
+        self.__dict__["_stamp"] = object()
         if isinstance(value, Variable):
             self._variables[name] = value
         elif isinstance(value, Module):
@@ -129,6 +136,7 @@ class Module:
         for table in (self._variables, self._modules, self.__dict__):
             if name in table:
                 del table[name]
+                self.__dict__["_stamp"] = object()
                 return
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
@@ -195,7 +203,7 @@ class Module:
         """Takes parameters and buffers by name; all or nothing.
 
         A prefix `module.` on every key is stripped; missing `num_batches_tracked` are left
-        as they are.
+        as they are; a tied one need be there under one of its names only.
 
         Raises:
             UsageError: names are missing or left over, or shapes differ; lists them all.
@@ -203,7 +211,8 @@ class Module:
         if state and all(key.startswith("module.") for key in state):
             state = {key.removeprefix("module."): value for key, value in state.items()}
         own = dict(self.named_variables())
-        missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
+        given = {id(variable) for name, variable in own.items() if name in state}
+        missing = [k for k, v in own.items() if id(v) not in given and not k.endswith("num_batches_tracked")]
         extra = [k for k in state if k not in own]
         wrong = [
             f"{k} is {tuple(np.shape(state[k]))}, want {own[k].shape}"
@@ -252,22 +261,31 @@ class Module:
         return self._session(arrays)(*arrays)
 
     def _session(self, arrays: Sequence[Array]) -> Session:
-        import tinygraph
-
         types = tuple(TensorType(a.shape, a.dtype) for a in arrays)
-        data = [variable.data for _, variable in self.named_variables()]
-        known = self._sessions.get(types)
-        if (
-            known is not None
-            and len(known[1]) == len(data)
-            and all(a is b for a, b in zip(known[1], data, strict=True))
-        ):
+        state = self._state()
+        with _sessions_lock:
+            known = self._sessions.get(types)
+        if known is not None and len(known[1]) == len(state) and all(map(operator.is_, known[1], state)):
             return cast("Session", known[0])
-        session: Session = tinygraph.compile(self, *types)
-        while len(self._sessions) >= self._max_sessions:
-            self._sessions.pop(next(iter(self._sessions)))
-        self._sessions[types] = (session, data)
+        session = cast("Session", tinygraph.compile(self, *types))
+        with _sessions_lock:
+            self._sessions.pop(types, None)
+            while len(self._sessions) >= self._max_sessions:
+                del self._sessions[next(iter(self._sessions))]
+            self._sessions[types] = (session, state)
         return session
+
+    def _state(self) -> list[Any]:
+        """What a compiled session depends on: no attribute was assigned since, and no array replaced."""
+        state = []
+        for _, module in self.named_modules():
+            state.append(module._stamp)
+            state += [variable.data for variable in module._variables.values()]
+        return state
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: everything but the compiled sessions."""
+        return {**self.__dict__, "_sessions": {}}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{n}={m!r}' for n, m in self._modules.items())})"

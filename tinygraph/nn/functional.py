@@ -1,0 +1,464 @@
+"""Layers as functions, with PyTorch's names and signatures, on tensors and arrays alike.
+
+    from tinygraph.nn import functional as F
+    y = F.relu(F.conv2d(x, weight, bias, padding=1))
+
+Plain functions of NumPy's kind (add, concat, where, mean and so on) are here too, as
+tinygraph.ops has them. What each function takes in detail stands in tinygraph.ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from tinygraph import ops
+from tinygraph.errors import ShapeError, UsageError
+from tinygraph.ops import (
+    add,
+    broadcast_to,
+    cast,
+    compare,
+    concat,
+    div,
+    elu,
+    exp,
+    expand_dims,
+    flatten,
+    log,
+    matmul,
+    max,
+    maximum,
+    maxout,
+    mean,
+    minimum,
+    mul,
+    neg,
+    one_hot,
+    prelu,
+    relu,
+    reshape,
+    sigmoid,
+    sqrt,
+    squeeze,
+    sub,
+    sum,
+    tanh,
+    transpose,
+    where,
+)
+from tinygraph.ops.base import Tensor, type_of
+from tinygraph.ops.windows import per_axis
+from tinygraph.trace import current
+
+__all__ = [
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "linear",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "min_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "adaptive_avg_pool2d",
+    "batch_norm",
+    "local_response_norm",
+    "dropout",
+    "relu",
+    "leaky_relu",
+    "prelu",
+    "elu",
+    "sigmoid",
+    "tanh",
+    "softmax",
+    "log_softmax",
+    "maxout",
+    "cross_entropy",
+    "mse_loss",
+    "pad",
+    # as in tinygraph.ops
+    "add",
+    "broadcast_to",
+    "cast",
+    "compare",
+    "concat",
+    "div",
+    "exp",
+    "expand_dims",
+    "flatten",
+    "log",
+    "matmul",
+    "max",
+    "maximum",
+    "mean",
+    "minimum",
+    "mul",
+    "neg",
+    "one_hot",
+    "reshape",
+    "sqrt",
+    "squeeze",
+    "sub",
+    "sum",
+    "transpose",
+    "where",
+]
+
+Sizes = int | Sequence[int]
+Reduction = Literal["mean", "sum", "none"]
+PadMode = Literal["constant", "reflect", "replicate"]
+
+
+# ---- convolutions and linear layers ------------------------------------------------------------
+
+
+def conv1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Any = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution of x [N, C, L] with weight [K, C / groups, k]; see ops.conv."""
+    return ops.conv1d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Any = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution of x [N, C, H, W] with weight [K, C / groups, kh, kw]; see ops.conv."""
+    return ops.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Any = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution of x [N, C, D, H, W] with weight [K, C / groups, kd, kh, kw]; see ops.conv."""
+    return ops.conv3d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv_transpose1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Any = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """Transposed convolution of x [N, K, L] with weight [K, C / groups, k]; see ops.conv_transpose."""
+    return ops.conv_transpose1d(x, weight, bias, stride, padding, output_padding, dilation, groups)
+
+
+def conv_transpose2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Any = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """Transposed convolution of x [N, K, H, W] with weight [K, C / groups, kh, kw]; see ops.conv_transpose."""
+    return ops.conv_transpose2d(x, weight, bias, stride, padding, output_padding, dilation, groups)
+
+
+def conv_transpose3d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Any = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """Transposed convolution of x [N, K, D, H, W] with weight [K, C / groups, kd, kh, kw]; see ops.conv_transpose."""
+    return ops.conv_transpose3d(x, weight, bias, stride, padding, output_padding, dilation, groups)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """X weight^T + bias for x [..., in], weight [out, in], bias [out]; see ops.linear."""
+    return ops.linear(x, weight, bias)
+
+
+# ---- pooling -----------------------------------------------------------------------------------
+
+
+def max_pool1d(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Any = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The largest element of each window of x [N, C, L]; see ops.max_pool."""
+    return ops.max_pool(x, per_axis(kernel_size, 1, "kernel_size"), stride, padding, dilation, ceil_mode)
+
+
+def max_pool2d(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Any = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The largest element of each window of x [N, C, H, W]; see ops.max_pool."""
+    return ops.max_pool(x, per_axis(kernel_size, 2, "kernel_size"), stride, padding, dilation, ceil_mode)
+
+
+def max_pool3d(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Any = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The largest element of each window of x [N, C, D, H, W]; see ops.max_pool."""
+    return ops.max_pool(x, per_axis(kernel_size, 3, "kernel_size"), stride, padding, dilation, ceil_mode)
+
+
+def min_pool2d(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Any = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The smallest element of each window of x [N, C, H, W]; see ops.min_pool."""
+    return ops.min_pool(x, per_axis(kernel_size, 2, "kernel_size"), stride, padding, dilation, ceil_mode)
+
+
+def avg_pool1d(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window of x [N, C, L]; see ops.avg_pool."""
+    return ops.avg_pool(x, per_axis(kernel_size, 1, "kernel_size"), stride, padding, ceil_mode, count_include_pad)
+
+
+def avg_pool2d(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window of x [N, C, H, W]; see ops.avg_pool."""
+    return ops.avg_pool(x, per_axis(kernel_size, 2, "kernel_size"), stride, padding, ceil_mode, count_include_pad)
+
+
+def avg_pool3d(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window of x [N, C, D, H, W]; see ops.avg_pool."""
+    return ops.avg_pool(x, per_axis(kernel_size, 3, "kernel_size"), stride, padding, ceil_mode, count_include_pad)
+
+
+def adaptive_avg_pool2d(x: Tensor, output_size: Sizes) -> Tensor:
+    """Means of evenly spread windows, [N, C, H, W] -> [N, C, *output_size]; see ops.adaptive_avg_pool."""
+    return ops.adaptive_avg_pool(x, per_axis(output_size, 2, "output_size"))
+
+
+# ---- normalization and dropout -----------------------------------------------------------------
+
+
+def batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    training: bool = False,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) * weight + bias for each channel of x [N, C, *].
+
+    Args:
+        x: floating.
+        running_mean: [C], used unless training. It stays as it is: a function changes nothing;
+            nn.BatchNorm2d moves it on.
+        running_var: [C], alike.
+        weight: [C]; 1 if None.
+        bias: [C]; 0 if None.
+        training: use the batch's own statistics.
+        eps: added to the variance.
+
+    Raises:
+        UsageError: there are no statistics to use.
+        ShapeError: shapes or dtypes do not fit.
+    """
+    channels, dtype = type_of(x).dims[1:2], type_of(x).dtype
+    weight = np.ones(channels, dtype) if weight is None else weight
+    bias = np.zeros(channels, dtype) if bias is None else bias
+    if training:
+        return ops.batch_norm_train(x, weight, bias, eps)[0]
+    if running_mean is None or running_var is None:
+        raise UsageError("batch_norm needs running_mean and running_var; give them, or training=True")
+    return ops.batch_norm(x, weight, bias, running_mean, running_var, eps)
+
+
+def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """X / (k + alpha / size * sum of x^2 over `size` neighbouring channels) ** beta; see ops.lrn."""
+    return ops.lrn(x, size, alpha, beta, k)
+
+
+def dropout(x: Tensor, p: float = 0.5, training: bool | None = None, *, key: Tensor | None = None) -> Tensor:
+    """Zeroes elements at random and scales the others by 1 / (1 - p).
+
+    Args:
+        x: floating.
+        p: probability that an element is dropped.
+        training: False returns x. By default whether the running trace is of training mode.
+        key: u64[2] that the mask is drawn from. By default the random key of the running
+            trace, an input of its graph; each dropout draws a mask of its own from it.
+
+    Raises:
+        UsageError: no trace runs, and no key was given.
+        ShapeError: p is no probability.
+    """
+    trace = current()
+    if training is None:
+        training = trace is not None and trace.mode == "training"
+    if not training or p == 0:
+        return x
+    if key is not None:
+        return ops.dropout(x, key, p, stream=0)
+    if trace is None:
+        raise UsageError("dropout outside of a trace needs key=, an array of two uint64")
+    key, stream = trace.random()
+    return ops.dropout(x, key, p, stream)
+
+
+# ---- activations -------------------------------------------------------------------------------
+
+
+def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """X where x > 0, else negative_slope * x."""
+    return ops.leaky_relu(x, negative_slope)
+
+
+def softmax(x: Tensor, dim: int = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) along dim."""
+    return ops.softmax(x, dim)
+
+
+def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
+    """log(softmax(x)) along dim, exact where softmax underflows."""
+    return ops.log_softmax(x, dim)
+
+
+# ---- losses ------------------------------------------------------------------------------------
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, *, ignore_index: int = -100, reduction: Reduction = "mean") -> Tensor:
+    """-log_softmax(logits) at the labels.
+
+    Args:
+        logits: [N, C, *], floating.
+        labels: [N, *], whole numbers below C.
+        ignore_index: a label whose samples count for nothing.
+        reduction: "mean" over the samples that are not ignored (NaN if there is none), "sum",
+            or "none" for the losses one by one, [N, *].
+
+    Raises:
+        UsageError: no such reduction.
+        ShapeError: shapes or dtypes do not fit.
+    """
+    losses = ops.cross_entropy(logits, labels, ignore_index)
+    if reduction != "mean":
+        return _reduced(losses, reduction)
+    # in int64, because an unsigned dtype has no -100
+    counted = ops.compare(ops.cast(labels, np.int64), ignore_index, "!=")
+    return ops.div(ops.sum(losses), ops.sum(ops.cast(counted, type_of(losses).dtype)))
+
+
+def mse_loss(x: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    """(x - target)^2, as its mean, its sum, or ("none") element by element.
+
+    Raises:
+        UsageError: no such reduction.
+        ShapeError: the shapes differ.
+    """
+    if type_of(x).shape != type_of(target).shape:
+        raise ShapeError(f"mse_loss wants two tensors of one shape, got {type_of(x)} and {type_of(target)}")
+    error = ops.sub(x, target)
+    return _reduced(ops.mul(error, error), reduction)
+
+
+def _reduced(losses: Tensor, reduction: Reduction) -> Tensor:
+    if reduction == "mean":
+        return ops.mean(losses)
+    if reduction == "sum":
+        return ops.sum(losses)
+    if reduction == "none":
+        return losses
+    raise UsageError(f"reduction={reduction!r}: choose 'mean', 'sum' or 'none'")
+
+
+# ---- shapes ------------------------------------------------------------------------------------
+
+_MODES: dict[PadMode, Any] = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
+
+
+def pad(x: Tensor, pad: Sequence[int], mode: PadMode = "constant", value: float = 0.0) -> Tensor:
+    """Adds elements around x, or with negative numbers cuts them off.
+
+    Args:
+        x: any tensor.
+        pad: (front, behind) of the last axis, then of the one before it, and so on: (left,
+            right, top, bottom) for images.
+        mode: "constant"; "reflect" without repeating the rim; "replicate" the rim.
+        value: what "constant" adds.
+
+    Raises:
+        UsageError: an odd count of numbers, more of them than axes, or no such mode.
+        ShapeError: the axes are too short.
+    """
+    ndim = type_of(x).ndim
+    if len(pad) % 2 or len(pad) > 2 * ndim:
+        raise UsageError(f"pad={tuple(pad)} must be (front, behind) pairs, for at most {ndim} axes")
+    if mode not in _MODES:
+        raise UsageError(f"mode={mode!r}: choose {', '.join(map(repr, _MODES))}")
+    pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
+    pairs += [(0, 0)] * (ndim - len(pairs))
+    return ops.pad(x, tuple(reversed(pairs)), _MODES[mode], value)

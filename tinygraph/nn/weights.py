@@ -1,0 +1,69 @@
+"""Weights in files: safetensors in and out.
+
+Format: https://github.com/huggingface/safetensors. Such a file holds names, shapes and
+numbers and nothing that could run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygraph.errors import ModelFormatError, UsageError
+from tinygraph.ir import Array
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Array]:
+    """The tensors of a safetensors file by name, as read-only arrays.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+        ModelFormatError: the file is damaged, of another format, or holds a dtype that NumPy
+            has not.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    state: dict[str, Array] = {}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118  # the file is no dict
+                try:
+                    array = file.get_tensor(name)
+                except (AttributeError, TypeError) as error:
+                    dtype = file.get_slice(name).get_dtype()
+                    raise ModelFormatError(f"{path}: {name!r} is {dtype}, unknown to NumPy; save it as F32") from error
+                array.flags.writeable = False
+                state[name] = array
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise ModelFormatError(f"{path} is no safetensors file, or is damaged: {error}") from error
+    return state
+
+
+def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Writes arrays to a safetensors file; an older file is replaced once the new one is whole.
+
+    Raises:
+        UsageError: the file cannot be written, or an array has a dtype that the format has not.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    path = Path(path)
+    arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file(arrays, part)
+        part.replace(path)
+    except (OSError, SafetensorError, KeyError) as error:
+        raise UsageError(f"{path}: cannot be written: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
