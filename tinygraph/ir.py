@@ -101,11 +101,12 @@ class TensorType:
         return f"{dtype_name(self.dtype)}[{','.join(map(str, self.shape))}]"
 
 
+_LITERALS = ("True", "False", "None", "inf", "nan")  # identifiers that mean something else in a dump
+
+
 def _dim(dim: object) -> Dim:
-    if isinstance(dim, Symbol):
-        return dim
-    if isinstance(dim, str) and dim.isidentifier():
-        return Symbol(dim)
+    if isinstance(dim, str) and dim.isidentifier() and dim not in _LITERALS:
+        return dim if isinstance(dim, Symbol) else Symbol(dim)
     if isinstance(dim, (int, np.integer)) and not isinstance(dim, bool) and dim >= 0:
         return int(dim)
     raise ShapeError(f"{dim!r} is not a dimension: give a whole number >= 0, or a name such as 'N'")

@@ -40,12 +40,14 @@ from tinygraph.ir import (
     Value,
     Where,
     dtype_name,
+    frozen,
 )
 from tinygraph.nn.init import INITIALIZERS, Seeded
-from tinygraph.ops.base import OPS, Op
+from tinygraph.ops.base import OPS
 
 _INLINE = 8  # arrays of up to this many finite numbers are written out
-_PLAIN = re.compile(r"[\w.:/+#-]+")
+_PLAIN = re.compile(r"[\w.:/+#-]+(?<!:)")
+_DEPTH = 16  # of nested tuples among the attributes
 _DTYPES = {dtype_name(np.dtype(t)): np.dtype(t) for t in "?bBhHiIlLefdFD"}
 
 
@@ -152,7 +154,7 @@ def parse(text: str, data: Mapping[str, Any] | None = None) -> Graph:
             continue
         try:
             reader.line(line)
-        except (TinygraphError, ValueError, KeyError, TypeError, IndexError) as error:
+        except Exception as error:  # a shape rule may fail in any way on attributes that make no sense
             reason = error if isinstance(error, TinygraphError) else f"cannot be read ({error})"
             raise ModelFormatError(f"line {number}: {reason}: {line.strip()[:120]}") from None
     return reader.finish()
@@ -162,7 +164,7 @@ _TOKEN = re.compile(
     r"""\s*(?:
     %(?P<value>[\w.:/+\#-]+(?<!:)|"(?:\\.|[^"\\])*")
     |(?P<string>"(?:\\.|[^"\\])*")
-    |(?P<number>-?(?:\d+\.?\d*(?:e[+-]?\d+)?|\.\d+|inf\b|nan\b)(?![\w./:]))
+    |(?P<number>-?(?:\d+\.?\d*(?:e[+-]?\d+)?|\.\d+|inf\b|nan\b)(?![\w.:/+\#-]))
     |(?P<word>[\w./:+\#-]+(?<!:))
     |(?P<mark>[()\[\]{}=,:@]))""",
     re.VERBOSE,
@@ -220,7 +222,7 @@ class _Line:
         shape: list[Any] = []
         while not self.skip("]"):
             text = self.take("number", "word")
-            shape.append(int(text) if text.isdecimal() else Symbol(text))
+            shape.append(int(text) if text.isdecimal() else text)
             self.skip(",")
         return TensorType(tuple(shape), dtype)
 
@@ -229,6 +231,8 @@ class _Line:
         stack: list[list[Any]] = [[]]
         while True:
             if self.skip("("):
+                if len(stack) > _DEPTH:
+                    raise ModelFormatError("brackets are nested too deeply")
                 stack.append([])
                 continue
             if self.skip(")"):
@@ -334,7 +338,7 @@ class _Reader:
         array = np.asarray(self.arrays[name])
         if TensorType(array.shape, array.dtype) != type or _digest(array) != digest:
             raise ModelFormatError(f"the array given for {name!r} is not the one of the dump")
-        return array
+        return frozen(array)
 
     def _node(self, line: _Line, build: Builder) -> None:
         names, types = [], []
@@ -370,7 +374,9 @@ class _Reader:
 
     def finish(self) -> Graph:
         if self.build is None:
-            raise ModelFormatError("the text is empty; a dump begins with 'graph inference' or 'graph training'")
+            raise ModelFormatError(
+                "line 1: the text is empty; a dump begins with 'graph inference' or the like"
+            )
         return self.build.finish(self.outputs)
 
 

@@ -272,6 +272,8 @@ def _cast(arg: Any, dtype: np.dtype[Any] | None, weak_arrays: bool) -> Any:
         return arg
     array = np.asarray(arg)
     ranks = "biuf"
+    if array.dtype.kind not in ranks:
+        raise ShapeError(f"{arg!r} is neither a tensor nor a number")
     if dtype is None or ranks.find(array.dtype.kind) > ranks.find(dtype.kind):
         return array
     return array.astype(dtype)

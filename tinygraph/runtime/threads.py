@@ -48,8 +48,8 @@ class _Blas:
             if not self._calls:
                 self._found = [(library, library.num_threads) for library in _libraries()]
             self._calls += 1
-            for library, found in self._found:
-                if (found if self._calls == 1 else library.num_threads) != threads:
+            for library, _ in self._found:
+                if library.num_threads != threads:
                     library.set_num_threads(threads)
 
     def leave(self) -> None:
