@@ -88,7 +88,7 @@ def attributes(described: Any) -> str:
     for f in fields(described):
         value = getattr(described, f.name)
         default = f.default_factory() if f.default_factory is not MISSING else f.default
-        if default is MISSING or value != default or type(value) is not type(default):
+        if default is MISSING or _literal(value) != _literal(default):  # as text: -0.0 is not 0.0, nor 1 True
             shown.append(f"{f.name}={_literal(value)}")
     return ", ".join(shown)
 
