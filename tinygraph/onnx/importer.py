@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from keyword import iskeyword
 from typing import Any
 
 import numpy as np
 import onnx
 
-from tinygraph.errors import ModelFormatError, TinygraphError, UnsupportedOp
+from tinygraph.errors import ModelFormatError, ShapeError, TinygraphError, UnsupportedOp
 from tinygraph.ir import Array, Dim, Graph, Kind, Symbol, TensorType, Value, Where, frozen
 from tinygraph.onnx import metadata, tensor
 from tinygraph.onnx.node import OnnxNode, label
@@ -21,16 +20,6 @@ OLDEST_OPSET = 7  # before it, broadcasting and BatchNormalization were written 
 
 _DEFAULT_DOMAIN = ("", "ai.onnx")
 _VALUES = {"value": None, "value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
-
-# What a reader may stumble over in a file that breaks the rules of its operators.
-_STUMBLES = (
-    TinygraphError,
-    onnx.checker.ValidationError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-)
 
 
 @from_onnx("Constant")
@@ -64,8 +53,9 @@ class OnnxImporter:
         self._tensors: dict[str, Tensor] = {}  # by their names in the file
         self._wishes: dict[str, str] = {}  # names that nodes' outputs get in the graph
         self._named: set[Value] = set()
-        self._symbols: dict[str | tuple[str, int], Symbol] = {}
-        self._refused: dict[str, list[str]] = {}
+        self._symbols: dict[str | tuple[str, int], Symbol] = {}  # by name, or by input and axis
+        self._taken: set[Symbol] = set()
+        self._refused: dict[tuple[str, str], list[str]] = {}  # (operator, reason): nodes
         self._lost: set[str] = set()  # outputs of refused nodes, and of those that need them
         self._read = {name for node in self._proto.node for name in node.input} | {o.name for o in self._proto.output}
         self._checker = onnx.checker.C.CheckerContext()
@@ -85,14 +75,15 @@ class OnnxImporter:
             for node in self._proto.node:
                 self._convert(node)
         if self._refused:
-            lines = (f"{what}: {', '.join(map(repr, names))}" for what, names in self._refused.items())
-            raise UnsupportedOp("some nodes of the model are not supported:\n  " + "\n  ".join(lines))
+            raise UnsupportedOp("some nodes of the model are not supported:" + "".join(self._refusals()))
         return self._trace.builder.finish(self._outputs(), keep_data=False)
 
     # ---- names ----
 
     def _check_names(self) -> None:
         """Every name is defined once, and before it is read."""
+        if self._proto.sparse_initializer:
+            raise ModelFormatError("it has sparse initializers, which are not supported")
         initializers = _unique("initializer", [t.name for t in self._proto.initializer])
         defined = initializers | _unique("input", [i.name for i in self._proto.input])
         made = {name for node in self._proto.node for name in node.output}
@@ -164,8 +155,20 @@ class OnnxImporter:
             return dim.dim_value
         key = dim.dim_param or axis  # every dimension without a name is one of its own
         if key not in self._symbols:
-            self._symbols[key] = _symbol(dim.dim_param or "{}_{}".format(*axis), set(self._symbols.values()))
+            self._symbols[key] = self._symbol(dim.dim_param or "{}_{}".format(*axis))
         return self._symbols[key]
+
+    def _symbol(self, name: str) -> Symbol:
+        """A symbol of that name, changed if it is taken or no name for a dimension."""
+        try:
+            TensorType((Symbol(name),))
+        except ShapeError:
+            name = "_" + re.sub(r"[^a-zA-Z0-9]", "_", name)
+        symbol, number = Symbol(name), len(self._symbols)
+        while symbol in self._taken:
+            symbol, number = Symbol(f"{name}_{number}"), number + 1
+        self._taken.add(symbol)
+        return symbol
 
     # ---- nodes ----
 
@@ -179,13 +182,13 @@ class OnnxImporter:
         if reader is None:
             self._refuse(proto, "")
         elif not self._lost.isdisjoint(proto.input):
-            self._lost.update(proto.output)
+            self._lost.update(filter(None, proto.output))
         else:
             try:
                 self._call(reader, proto)
             except UnsupportedOp as error:
-                self._refuse(proto, f", {error}")
-            except _STUMBLES as error:
+                self._refuse(proto, str(error))
+            except Exception as error:  # a file that breaks the rules may trip a reader in any way
                 raise ModelFormatError(f"{_place(proto)}: {str(error).partition(chr(10))[0]}") from error
 
     def _call(self, reader: Any, proto: onnx.NodeProto) -> None:
@@ -217,9 +220,13 @@ class OnnxImporter:
 
     def _refuse(self, proto: onnx.NodeProto, why: str) -> None:
         domain = "" if proto.domain in _DEFAULT_DOMAIN else proto.domain
-        what = f"{domain and domain + '.'}{proto.op_type} (opset {self._opsets.get(domain, 'not given')}{why})"
-        self._refused.setdefault(what, []).append(label(proto))
+        what = f"{domain and domain + '.'}{proto.op_type} (opset {self._opsets.get(domain, 'not given')})"
+        self._refused.setdefault((what, why), []).append(label(proto))
         self._lost.update(filter(None, proto.output))
+
+    def _refusals(self) -> Iterator[str]:
+        for (what, why), names in self._refused.items():
+            yield f"\n  {what} {', '.join(map(repr, names))}{why and ': ' + why}"
 
     # ---- outputs ----
 
@@ -273,12 +280,3 @@ def _kind(proto: onnx.TensorProto, array: Array, statistics: bool) -> Kind:
     if statistics:
         return "buffer"
     return "param" if array.dtype.kind == "f" and array.ndim else "const"
-
-
-def _symbol(name: str, taken: set[Symbol]) -> Symbol:
-    """A symbol of that name, made an identifier that is not taken."""
-    if not name.isidentifier() or iskeyword(name):
-        name = "_" + re.sub(r"[^a-zA-Z0-9]", "_", name)
-    while name in taken:
-        name += "_"
-    return Symbol(name)
