@@ -94,8 +94,8 @@ def spread(x: Array, w: Array, sizes: Ints, stride: Ints, padding: Pads, dilatio
     columns = _columns(x, groups)
     for tap, region in taps(w.shape[3:], out, stride, dilation):
         y[region] += (np.swapaxes(w[tap], 1, 2) @ columns).reshape(n, channels, *out)
-    crop = tuple(slice(front, front + size) for size, (front, _) in zip(sizes, padding, strict=True))
-    return y[(..., *crop)]
+    crop = [slice(front, front + size) for size, (front, _) in zip(sizes, padding, strict=True)]
+    return y[(slice(None), slice(None), *crop)]
 
 
 def correlate(x: Array, g: Array, kernel: Ints, stride: Ints, padding: Pads, dilation: Ints, groups: int) -> Array:

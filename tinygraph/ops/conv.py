@@ -10,11 +10,28 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from tinygraph.errors import ShapeError
+import numpy as np
+
+from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Dim, Symbol, TensorType
 from tinygraph.kernels import taps
-from tinygraph.ops.base import Exporter, Op, Tensor, Types, apply, floating, not_in_onnx, register, type_of
-from tinygraph.ops.windows import Pads, output_sizes, pads, per_axis
+from tinygraph.kernels.depthwise import Depthwise
+from tinygraph.kernels.geometry import Geometry
+from tinygraph.kernels.im2col import Im2col, Im2colWeightGrad, Pointwise
+from tinygraph.ops.base import (
+    Exporter,
+    Op,
+    Prepared,
+    Tensor,
+    Types,
+    apply,
+    floating,
+    from_onnx,
+    not_in_onnx,
+    register,
+    type_of,
+)
+from tinygraph.ops.windows import Pads, onnx_padding, output_sizes, pads, per_axis
 
 __all__ = ["conv", "conv1d", "conv2d", "conv3d"]
 
@@ -66,6 +83,21 @@ class Convolution(Op):
             raise ShapeError(f"{self.groups} groups do not divide {what}, {channels}")
         return channels // self.groups
 
+    def geometry(self, x: TensorType, y: TensorType, kernel: Sequence[int]) -> Geometry | None:
+        """The numbers of the convolution from x to y; None if there is no faster kernel for such types."""
+        if not (x.is_static and y.is_static and x.size and y.size) or x.dtype not in (np.float32, np.float64):
+            return None
+        return Geometry(
+            batch=x.dims[0],
+            channels=x.dims[1],
+            filters=y.dims[1],
+            sizes=x.dims[2:],
+            out=y.dims[2:],
+            kernel=tuple(kernel),
+            **self.attributes,
+            dtype=x.dtype,
+        )
+
 
 def check_bias(bias: Sequence[TensorType], channels: int) -> None:
     """Raises ShapeError unless the bias, if there is one, has one number for each output channel."""
@@ -83,6 +115,16 @@ def sum_to_channels(g: Tensor) -> Tensor:
     from tinygraph import ops
 
     return ops.sum(g, axis=(0, *range(2, type_of(g).ndim)))
+
+
+def prepared(routine: Any) -> Prepared:
+    """A routine that computes y from x, w and perhaps a bias, as a prepared kernel."""
+
+    def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+        x, w, *bias = inputs
+        routine.run(x, w, bias[0] if bias else None, outputs[0], workspace)
+
+    return Prepared(run, routine.workspace, routine.algorithm)
 
 
 def ranked(w: Tensor, axes: int) -> Tensor:
@@ -124,6 +166,13 @@ class Conv(Convolution):
 
     def kernel(self, x: Array, w: Array, *bias: Array) -> Array:
         return add_bias(taps.convolve(x, w, **self.attributes), bias)
+
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        x, w, *bias = types
+        g = self.geometry(x, self.infer(x, w, *bias), w.dims[2:])
+        if g is None:
+            return None
+        return prepared(Depthwise(g) if g.is_depthwise else Pointwise(g) if g.is_pointwise else Im2col(g))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops.conv_transpose import ConvTranspose
@@ -172,6 +221,17 @@ class ConvWeightGrad(Convolution):
 
     def kernel(self, x: Array, g: Array) -> Array:
         return taps.correlate(x, g, self.kernel_size, **self.attributes)
+
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        g = self.geometry(types[0], types[1], self.kernel_size)
+        if g is None:
+            return None
+        routine = Im2colWeightGrad(g)
+
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+            routine.run(inputs[0], inputs[1], outputs[0], workspace)
+
+        return Prepared(run, routine.workspace, routine.algorithm)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops.conv_transpose import ConvTranspose
@@ -238,3 +298,17 @@ def conv3d(
 ) -> Tensor:
     """`conv` of x [N, C, D, H, W] with w [K, C / groups, kd, kh, kw]."""
     return conv(x, ranked(w, 3), b, stride, padding, dilation, groups)
+
+
+def onnx_axes(node: Any, w: Tensor) -> int:
+    """The spatial axes of an ONNX node's weight; ModelFormatError if its kernel_shape is another one."""
+    said, found = node.get("kernel_shape"), type_of(w).dims[2:]
+    if said is not None and tuple(said) != found:
+        raise ModelFormatError(f"kernel_shape {said} is not that of the weight, {list(found)}")
+    return len(found)
+
+
+@from_onnx("Conv")
+def _conv(node: Any, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    padding = onnx_padding(node, onnx_axes(node, w))
+    return conv(x, w, b, node.get("strides", 1), padding, node.get("dilations", 1), node.get("group", 1))

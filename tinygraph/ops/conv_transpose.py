@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import field
 from math import prod
 from typing import Any
@@ -9,17 +10,20 @@ from typing import Any
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Dim, TensorType
 from tinygraph.kernels import taps
-from tinygraph.ops.base import Exporter, Tensor, Types, apply, floating, register, type_of
+from tinygraph.kernels.col2im import Col2im, PointwiseTranspose
+from tinygraph.ops.base import Exporter, Prepared, Tensor, Types, apply, floating, from_onnx, register, type_of
 from tinygraph.ops.conv import (
     Conv,
     Convolution,
     ConvWeightGrad,
     add_bias,
     check_bias,
+    onnx_axes,
+    prepared,
     ranked,
     sum_to_channels,
 )
-from tinygraph.ops.windows import pads, per_axis, transposed_sizes
+from tinygraph.ops.windows import onnx_padding, pads, per_axis, transposed_sizes
 
 __all__ = ["conv_transpose", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 
@@ -61,6 +65,13 @@ class ConvTranspose(Convolution):
 
     def kernel(self, x: Array, w: Array, *bias: Array) -> Array:
         return add_bias(taps.spread(x, w, TensorType(self.output_size).dims, **self.attributes), bias)
+
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        x, w, *bias = types
+        g = self.geometry(self.infer(x, w, *bias), x, w.dims[2:])
+        if g is None:
+            return None
+        return prepared(PointwiseTranspose(g) if g.is_dense else Col2im(g))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         x, w, *bias = inputs
@@ -140,3 +151,30 @@ def conv_transpose2d(x: Tensor, w: Tensor, *args: Any, **options: Any) -> Tensor
 def conv_transpose3d(x: Tensor, w: Tensor, *args: Any, **options: Any) -> Tensor:
     """`conv_transpose` of x [N, K, D, H, W] with w [K, C / groups, kd, kh, kw]."""
     return conv_transpose(x, ranked(w, 3), *args, **options)
+
+
+@from_onnx("ConvTranspose")
+def _conv_transpose(node: Any, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    axes = onnx_axes(node, w)
+    stride, dilation = node.get("strides", 1), node.get("dilations", 1)
+    extra, groups = node.get("output_padding", 0), node.get("group", 1)
+    padding = onnx_padding(node, axes)
+    shape = node.get("output_shape")
+    if shape is None and padding not in ("same", "same_lower"):
+        return conv_transpose(x, w, b, stride, padding, extra, dilation, groups)
+    # The result's size is said, and what the windows cover beyond it is cut off on both sides.
+    sizes, kernel = TensorType(type_of(x).shape[2:]).dims, type_of(w).dims[2:]
+    steps = per_axis(stride, axes, "stride")
+    spacing = per_axis(dilation, axes, "dilation")
+    rear = per_axis(extra, axes, "output_padding", 0)
+    said = (
+        [n * s for n, s in zip(sizes, steps, strict=True)]
+        if shape is None
+        else per_axis(shape[-axes:], axes, "output_shape")
+    )
+    full = TensorType(transposed_sizes(sizes, kernel, steps, ((0, 0),) * axes, spacing, rear)).dims
+    surplus = [max(a - b, 0) for a, b in zip(full, said, strict=True)]
+    pairs = [(total // 2, total - total // 2) for total in surplus]
+    cut = tuple((less, more) if padding == "same" else (more, less) for less, more in pairs)
+    op = ConvTranspose(steps, cut, spacing, groups, output_size=tuple(said))
+    return apply(op, x, w) if b is None else apply(op, x, w, b)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from tinygraph.errors import ShapeError
+from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Dim, Shape, TensorType
-from tinygraph.ops.base import Exporter, Op, Tensor, Types, apply, floating, register, type_of
+from tinygraph.ops.base import Exporter, Op, Prepared, Tensor, Types, apply, floating, from_onnx, register, type_of
 
 __all__ = ["linear", "matmul"]
 
@@ -41,6 +42,18 @@ class Linear(Op):
     def kernel(self, x: Array, w: Array, *bias: Array) -> Array:
         y = x @ w.T
         return y + bias[0] if bias else y
+
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        units, features = types[1].dims
+
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+            x, w, *bias = inputs
+            y = outputs[0].reshape(-1, units)
+            np.matmul(x.reshape(-1, features), w.T, out=y)
+            if bias:
+                y += bias[0]
+
+        return Prepared(run, 0, "gemm")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         x, w, *bias = inputs
@@ -99,6 +112,12 @@ class MatMul(Op):
 
     def kernel(self, a: Array, b: Array) -> Array:
         return a @ b
+
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+            np.matmul(inputs[0], inputs[1], out=outputs[0])
+
+        return Prepared(run, 0, "gemm")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         a, b = inputs
@@ -172,3 +191,30 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     y = apply(MatMul(), ops.expand_dims(a, 0) if row else a, ops.expand_dims(b, 1) if column else b)
     y = ops.squeeze(y, -1) if column else y
     return ops.squeeze(y, -1 if column else -2) if row else y
+
+
+@from_onnx("MatMul")
+def _matmul(node: Any, a: Tensor, b: Tensor) -> Tensor:
+    return matmul(a, b)
+
+
+@from_onnx("Gemm")
+def _gemm(node: Any, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
+    """Alpha a' b' + beta c; a linear layer if the scales are 1 and c is a vector."""
+    from tinygraph import ops
+
+    for matrix in (a, b):
+        if type_of(matrix).ndim != 2:
+            raise ModelFormatError(f"Gemm multiplies two matrices, got {type_of(matrix)}")
+    alpha, beta = node.get("alpha", 1.0), node.get("beta", 1.0)
+    a = _transposed(a) if node.get("transA", 0) else a
+    transposed = bool(node.get("transB", 0))
+    if alpha == 1 and (c is None or (beta == 1 and type_of(c).ndim == 1)):
+        w = b if transposed else _transposed(b)
+        if c is None or type_of(c).shape == type_of(w).shape[:1]:
+            return linear(a, w, c)
+    y = matmul(a, _transposed(b) if transposed else b)
+    y = y if alpha == 1 else ops.mul(y, alpha)
+    if c is None:
+        return y
+    return ops.add(y, c if beta == 1 else ops.mul(c, beta))

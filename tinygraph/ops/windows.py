@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import ShapeError
+from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Dim, Symbol
 
 Pads = tuple[tuple[int, int], ...]  # zeros in front of and behind each spatial axis
@@ -65,19 +65,44 @@ def pads(
     """
     if len(sizes) != len(kernel):
         raise ShapeError(f"a kernel with {len(kernel)} spatial axes meets an input with {len(sizes)}")
-    if isinstance(padding, str) and padding == "valid":
-        return ((0, 0),) * len(kernel)
-    if isinstance(padding, str) and padding in ("same", "same_lower"):
-        totals = [_same(*axis) for axis in zip(sizes, extents(kernel, dilation), stride, strict=True)]
-        return tuple((t - t // 2, t // 2) if padding == "same_lower" else (t // 2, t - t // 2) for t in totals)
     if isinstance(padding, str):
-        raise ShapeError(f"unknown padding {padding!r}; take a number, pairs, 'same', 'same_lower' or 'valid'")
+        return _named(padding, sizes, extents(kernel, dilation), stride)
     entries = tuple(padding) if isinstance(padding, (tuple, list, np.ndarray)) else (padding,) * len(kernel)
     if len(entries) != len(kernel):
         raise ShapeError(
             f"padding {padding!r} has {len(entries)} entries, want one for each of {len(kernel)} spatial axes"
         )
     return tuple((p[0], p[1]) for p in (per_axis(entry, 2, "padding", 0) for entry in entries))
+
+
+_AUTO_PAD = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": "valid"}
+
+
+def onnx_padding(node: Any, axes: int) -> Any:
+    """The `pads` and `auto_pad` of an ONNX node, in a form that `pads` takes.
+
+    Raises:
+        ModelFormatError: an auto_pad that ONNX does not have, or a wrong count of pads.
+    """
+    automatic = node.get("auto_pad", "NOTSET")
+    if automatic in _AUTO_PAD:
+        return _AUTO_PAD[automatic]
+    if automatic != "NOTSET":
+        raise ModelFormatError(f"auto_pad is {automatic!r}; ONNX has NOTSET, {', '.join(_AUTO_PAD)}")
+    numbers = node.get("pads", [0] * (2 * axes))
+    if len(numbers) != 2 * axes:
+        raise ModelFormatError(f"pads {numbers} must be 2 numbers for each of {axes} spatial axes")
+    return tuple(zip(numbers[:axes], numbers[axes:], strict=True))
+
+
+def _named(padding: str, sizes: Sequence[Dim], spans: Sequence[int], stride: Sequence[int]) -> Pads:
+    if padding == "valid":
+        return ((0, 0),) * len(spans)
+    if padding not in ("same", "same_lower"):
+        raise ShapeError(f"unknown padding {padding!r}; take a number, pairs, 'same', 'same_lower' or 'valid'")
+    totals = [_same(*axis) for axis in zip(sizes, spans, stride, strict=True)]
+    pairs = [(total // 2, total - total // 2) for total in totals]
+    return tuple((more, less) if padding == "same_lower" else (less, more) for less, more in pairs)
 
 
 def _same(size: Dim, extent: int, stride: int) -> int:

@@ -1,0 +1,116 @@
+"""The numbers of one convolution, and how its scratch memory is divided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_ALIGNMENT = 64  # bytes of a cache line, and of the widest vector register
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A convolution that takes [batch, channels, *sizes] to [batch, filters, *out].
+
+    Its transpose goes the other way, its weight gradient takes both to the weight's shape
+    [filters, channels / groups, *kernel].
+    """
+
+    batch: int
+    channels: int
+    filters: int
+    sizes: tuple[int, ...]
+    out: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    groups: int
+    dtype: np.dtype[Any]
+
+    @property
+    def depth(self) -> int:
+        """Numbers that one output number is made of: channels of a group times taps."""
+        return self.channels // self.groups * prod(self.kernel)
+
+    @property
+    def positions(self) -> int:
+        """Output positions of one image."""
+        return prod(self.out)
+
+    @property
+    def padded(self) -> tuple[int, ...]:
+        """Spatial sizes with the padding."""
+        return tuple(n + front + behind for n, (front, behind) in zip(self.sizes, self.padding, strict=True))
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether there is any padding."""
+        return self.padded != self.sizes
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether every output position reads one input position and no padding."""
+        return prod(self.kernel) == 1 and not self.is_padded
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is pointwise and reads every input position."""
+        return self.is_pointwise and self.out == self.sizes
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every filter reads a single one of several channels."""
+        return self.groups == self.channels > 1
+
+    def matrix(self, w: Array) -> Array:
+        """The weight as [groups, filters / groups, depth]."""
+        return w.reshape(self.groups, self.filters // self.groups, self.depth)
+
+
+def room(dtype: np.dtype[Any], *shapes: Sequence[int]) -> int:
+    """Bytes of scratch memory that arrays of these shapes take one behind the other."""
+    return sum(_aligned(prod(shape) * dtype.itemsize) for shape in shapes)
+
+
+def carve(workspace: Array, dtype: np.dtype[Any], *shapes: Sequence[int]) -> Iterator[Array]:
+    """Arrays of these shapes, one behind the other in scratch memory; their numbers are arbitrary."""
+    at = 0
+    for shape in shapes:
+        size = prod(shape) * dtype.itemsize
+        yield workspace[at : at + size].view(dtype).reshape(shape)
+        at += _aligned(size)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+def put_into_border(x: Array, padding: Sequence[tuple[int, int]], bordered: Array) -> None:
+    """Copies x into the middle of a larger array and writes zeros around it."""
+    inside: tuple[Any, ...] = (slice(None),) * (x.ndim - len(padding))
+    for axis, (front, behind) in enumerate(padding, len(inside)):
+        end = bordered.shape[axis] - behind
+        bordered[(*inside, slice(0, front))] = 0
+        bordered[(*inside, slice(end, None))] = 0
+        inside = (*inside, slice(front, end))
+    bordered[inside] = x
+
+
+def windows(x: Array, g: Geometry) -> Array:
+    """Every window of a padded array, as a view [n, channels, *kernel, *out]."""
+    n, channels, *along = x.strides
+    between_taps = [step * d for step, d in zip(along, g.dilation, strict=True)]
+    between_windows = [step * s for step, s in zip(along, g.stride, strict=True)]
+    return np.lib.stride_tricks.as_strided(
+        x,
+        (*x.shape[:2], *g.kernel, *g.out),
+        (n, channels, *between_taps, *between_windows),
+        writeable=False,
+    )
