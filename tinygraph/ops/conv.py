@@ -143,6 +143,7 @@ class Conv(Convolution):
 
     name = "conv"
     arity = (2, 3)
+    traits = frozenset({"linear"})
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         floating(x, w, *bias)
@@ -197,6 +198,7 @@ class ConvWeightGrad(Convolution):
 
     name = "conv_weight_grad"
     arity = (2, 2)
+    traits = frozenset({"linear"})
     kernel_size: tuple[int, ...] = field(kw_only=True)
 
     def infer(self, x: TensorType, g: TensorType) -> TensorType:

@@ -39,6 +39,7 @@ class ConvTranspose(Convolution):
 
     name = "conv_transpose"
     arity = (2, 3)
+    traits = frozenset({"linear"})
     output_size: tuple[Dim, ...] = field(kw_only=True)
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
@@ -176,5 +177,5 @@ def _conv_transpose(node: Any, x: Tensor, w: Tensor, b: Tensor | None = None) ->
     surplus = [max(a - b, 0) for a, b in zip(full, said, strict=True)]
     pairs = [(total // 2, total - total // 2) for total in surplus]
     cut = tuple((less, more) if padding == "same" else (more, less) for less, more in pairs)
-    op = ConvTranspose(steps, cut, spacing, groups, output_size=tuple(said))
+    op = ConvTranspose(steps, cut, spacing, groups, output_size=said)
     return apply(op, x, w) if b is None else apply(op, x, w, b)

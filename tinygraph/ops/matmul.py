@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Dim, Shape, TensorType
 from tinygraph.ops.base import Exporter, Op, Prepared, Tensor, Types, apply, floating, from_onnx, register, type_of
@@ -19,6 +21,7 @@ class Linear(Op):
 
     name = "linear"
     arity = (2, 3)
+    traits = frozenset({"linear"})
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         floating(x, w, *bias)
@@ -45,11 +48,14 @@ class Linear(Op):
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
         units, features = types[1].dims
+        if not types[0].is_static:
+            return None
+        rows = prod(types[0].dims[:-1])
 
         def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
             x, w, *bias = inputs
-            y = outputs[0].reshape(-1, units)
-            np.matmul(x.reshape(-1, features), w.T, out=y)
+            y = outputs[0].reshape(rows, units)
+            np.matmul(x.reshape(rows, features), w.T, out=y)
             if bias:
                 y += bias[0]
 
@@ -93,6 +99,7 @@ class MatMul(Op):
 
     name = "matmul"
     arity = (2, 2)
+    traits = frozenset({"linear"})
 
     def infer(self, a: TensorType, b: TensorType) -> TensorType:
         floating(a, b)
