@@ -9,7 +9,7 @@ Rewriter, rewrite       one sweep of a rule over a graph
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from types import MappingProxyType
@@ -385,14 +385,16 @@ class Builder:
             self._taken.setdefault(value.name, 0)
         self._nodes.append(node)
 
-    def finish(self, outputs: Iterable[tuple[str, Value]], keep_data: bool = True) -> Graph:
+    def finish(self, outputs: Iterable[tuple[str, Value]], keep_data: bool | Container[Value] = True) -> Graph:
         """The graph, without nodes that no output needs.
 
         Args:
             outputs: (public name, value) pairs.
-            keep_data: keep parameters and buffers that no node reads (constants never).
+            keep_data: keep parameters and buffers that no node reads (constants never): all of
+                them, none, or these.
         """
         outputs = tuple(outputs)
+        kept = keep_data if isinstance(keep_data, Container) else self._data if keep_data else ()
         live = {v for _, v in outputs}
         nodes: list[Node] = []
         for node in reversed(self._nodes):
@@ -400,7 +402,7 @@ class Builder:
                 live.update(node.inputs)
                 nodes.append(node)
         nodes.reverse()
-        data = {v: d for v, d in self._data.items() if v in live or (keep_data and v.kind != "const")}
+        data = {v: d for v, d in self._data.items() if v in live or (v in kept and v.kind != "const")}
         renamed = self._settle(nodes, data) if self._wishes else {}
         if renamed:
             nodes = [_rename(node, renamed) for node in nodes]
@@ -516,7 +518,7 @@ class Rewriter:
         return data if data is None or isinstance(data, np.ndarray) else data.array()
 
     def declare(self, kind: Kind, name: str, data: Data) -> Value:
-        """A new constant, or a new parameter in the place of an old one."""
+        """A new constant, or a new parameter in the place of an old one; it goes if nothing reads it."""
         return self._build.declare(kind, name, data)
 
     def emit(self, op: Op, *inputs: Value, name: str = "", of: Sequence[Node] = ()) -> tuple[Value, ...]:
@@ -560,7 +562,8 @@ class Rewriter:
                 self.substitute(old, new)
         if not self.changed:
             return self.graph
-        return self._build.finish((name, self[v]) for name, v in self.graph.outputs)
+        outputs = [(name, self[v]) for name, v in self.graph.outputs]
+        return self._build.finish(outputs, keep_data=self.graph.data)
 
     def _copy(self, node: Node) -> None:
         inputs = tuple(self[v] for v in node.inputs)
