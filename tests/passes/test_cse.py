@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tinygraph.passes.cse import cse
 
 from tests.passes.checks import apply, leaves, ops, turns
 from tinygraph import ops as F
 from tinygraph.ir import Builder, Graph, TensorType
+from tinygraph.ops.arithmetic import Add
 from tinygraph.ops.pad import Pad
-from tinygraph.passes.cse import cse
 from tinygraph.text import parse
 from tinygraph.trace import Spec, trace
 
@@ -68,7 +69,7 @@ def constants(*arrays: np.ndarray) -> Graph:
     outputs = []
     for i, array in enumerate(arrays):
         x = build.input(f"x{i}", TensorType(array.shape, array.dtype))
-        add = F.arithmetic.Add()
+        add = Add()
         outputs.append((f"y{i}", *build.emit(add, [x, build.const(array)])))
     return build.finish(outputs)
 
@@ -110,7 +111,9 @@ def test_attributes_are_told_apart_by_how_they_are_written() -> None:
 
 
 def test_what_must_not_merge() -> None:
-    leaves(cse, """
+    leaves(
+        cse,
+        """
     graph inference
     input %x: f32[2]
     input %z: f32[2]
@@ -131,7 +134,8 @@ def test_what_must_not_merge() -> None:
     output "e" = %e
     output "g" = %g
     output "h" = %h
-    """)
+    """,
+    )
 
 
 def test_random_ops_never_merge() -> None:
