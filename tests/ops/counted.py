@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -140,7 +139,7 @@ def tanh(x: Any) -> Any:
 
 def sigmoid(x: Any) -> Any:
     """1 / (1 + e ** -x): 4 operations."""
-    return _function(x, lambda v: 1 / (1 + math.exp(-v)), 4)
+    return _function(x, lambda v: 1 / (1 + np.exp(-v)), 4)
 
 
 def maximum(a: Any, b: Any) -> Any:

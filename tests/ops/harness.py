@@ -39,6 +39,7 @@ __all__ = [
     "N",
     "booleans",
     "distinct",
+    "each",
     "exp",
     "fixed",
     "integers",
@@ -80,7 +81,7 @@ class Input:
 
     def array(self, rng: np.random.Generator) -> Array:
         """The numbers."""
-        array = self.draw(rng, TensorType(self.shape).bind(BINDING).dims)
+        array = np.array(self.draw(rng, TensorType(self.shape).bind(BINDING).dims))
         array.flags.writeable = False
         return array
 
@@ -129,6 +130,17 @@ class Case:
         """The types of the inputs, N open."""
         arrays = self.arrays(dtype)
         return [TensorType(i.shape, a.dtype) for i, a in zip(self.inputs, arrays, strict=True)]
+
+
+def each(scalar: Callable[..., Any]) -> Callable[..., Any]:
+    """The naive function of an elementwise op: scalar(op, a, b, ...) for each element, after broadcasting."""
+
+    def naive(op: Op, *arrays: Array) -> Array:
+        spread = np.broadcast_arrays(*arrays)
+        numbers = [scalar(op, *(array[i] for array in spread)) for i in np.ndindex(spread[0].shape)]
+        return np.array(numbers).reshape(spread[0].shape)
+
+    return naive
 
 
 def real(*shape: Dim) -> Input:

@@ -1,0 +1,32 @@
+"""Every row of cases/*.py through every check; and every registered op has a row."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+
+from tests.ops import cases
+from tests.ops.checks import CHECKS
+from tests.ops.harness import Case
+from tinygraph.ops.base import OPS
+
+ROOMS = [importlib.import_module(f"{cases.__name__}.{m.name}") for m in pkgutil.iter_modules(cases.__path__)]
+ROWS: list[Case] = [case for room in ROOMS for case in room.CASES]
+
+
+def test_every_op_has_a_row() -> None:
+    untested = set(OPS) - {row.op.name for row in ROWS}
+    assert not untested, f"no row in tests/ops/cases for: {', '.join(sorted(untested))}"
+
+
+def test_rows_of_one_op_have_different_labels() -> None:
+    names = [str(row) for row in ROWS]
+    assert not {name for name in names if names.count(name) > 1}
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_row(row: Case, check: object) -> None:
+    check(row)
