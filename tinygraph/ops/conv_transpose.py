@@ -168,11 +168,8 @@ def _conv_transpose(node: Any, x: Tensor, w: Tensor, b: Tensor | None = None) ->
     steps = per_axis(stride, axes, "stride")
     spacing = per_axis(dilation, axes, "dilation")
     rear = per_axis(extra, axes, "output_padding", 0)
-    said = (
-        [n * s for n, s in zip(sizes, steps, strict=True)]
-        if shape is None
-        else per_axis(shape[-axes:], axes, "output_shape")
-    )
+    same = tuple(n * s for n, s in zip(sizes, steps, strict=True))
+    said = same if shape is None else per_axis(shape[-axes:], axes, "output_shape")
     full = TensorType(transposed_sizes(sizes, kernel, steps, ((0, 0),) * axes, spacing, rear)).dims
     surplus = [max(a - b, 0) for a, b in zip(full, said, strict=True)]
     pairs = [(total // 2, total - total // 2) for total in surplus]
