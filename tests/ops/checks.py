@@ -145,12 +145,12 @@ def check_gradients(case: Case) -> None:
         with pytest.raises(NotDifferentiable):
             case.op.vjp([], [], [])
         return
-    if not sources or not floating:
+    if not (case.smooth and sources and floating):
         return
     rng = np.random.default_rng(0)
     if "linear" in case.op.traits and sources[0] == "x0":
         _check_adjoint(graph, arrays, rng)
-    for _ in (1, 2) if case.smooth else ():
+    for _ in range(2):
         slopes = vjp_graph(graph, sources, floating)
         cotangents = [rng.standard_normal(v.type.dims) for v in slopes.inputs[len(arrays) :]]
         gradients = execute(slopes, [*arrays, *cotangents])[-len(sources) :]
@@ -246,7 +246,7 @@ def check_onnx(case: Case) -> None:
     arrays = case.arrays(np.float32)
     wanted = execute(_bound(graph), arrays)
     model = onnx.load_from_string(file.getvalue())
-    onnx.checker.check_model(model, full_check=True)
+    onnx.checker.check_model(model, full_check=case.reference)
     if case.reference:
         with np.errstate(all="ignore"):
             results = ReferenceEvaluator(model).run(None, {f"x{i}": a for i, a in enumerate(arrays)})

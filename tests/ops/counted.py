@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +99,9 @@ class Counted:
 
     def __float__(self) -> float:
         return float(self.value)
+
+    def __trunc__(self) -> int:
+        return math.trunc(self.value)
 
     def __bool__(self) -> bool:
         return bool(self.value)

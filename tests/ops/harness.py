@@ -99,7 +99,7 @@ class Case:
             can be compared with the gradient. False for rows on kinks and ties, and for
             functions into integers.
         tolerance: of float32 results against float64, relative to the largest number.
-        reference: whether onnx.reference computes this row as the ONNX standard has it.
+        reference: whether onnx and its reference evaluator take this row as the ONNX standard has it.
     """
 
     op: Op

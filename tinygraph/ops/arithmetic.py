@@ -181,7 +181,7 @@ class Minimum(Binary):
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         a, b = inputs
-        return _shared(cotangents[0], b, a)[::-1]
+        return _shared(cotangents[0], b, a)
 
 
 def minimum(a: Tensor, b: Tensor) -> Tensor:
@@ -189,12 +189,10 @@ def minimum(a: Tensor, b: Tensor) -> Tensor:
     return apply(Minimum(), *alike(a, b))
 
 
-def _shared(cotangent: Tensor, larger: Tensor, smaller: Tensor) -> list[Tensor]:
-    """The cotangent for those that win, half of it for equals."""
-    half = where(compare(larger, smaller, "=="), cotangent * 0.5, 0)
-    wins = compare(larger, smaller, ">")
-    loses = compare(larger, smaller, "<")
-    return [where(wins, cotangent, half), where(loses, cotangent, half)]
+def _shared(cotangent: Tensor, p: Tensor, q: Tensor) -> list[Tensor]:
+    """The cotangent for the first result where p > q, for the second where p < q, half for each if equal."""
+    half = where(compare(p, q, "=="), cotangent * 0.5, 0)
+    return [where(compare(p, q, ">"), cotangent, half), where(compare(p, q, "<"), cotangent, half)]
 
 
 Relation = Literal["<", "<=", ">", ">=", "==", "!="]

@@ -303,8 +303,13 @@ class OneHot(Op):
         return (place[..., None] == np.arange(self.classes)).astype(self.dtype)
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        values = np.array([0, 1], self.dtype)
-        return export.node("OneHot", [*inputs, export.const(np.array(self.classes, np.int64)), export.const(values)])
+        depth, values = export.const(np.array(self.classes, np.int64)), export.const(np.array([0, 1], self.dtype))
+        if types[0].ndim:
+            return export.node("OneHot", [*inputs, depth, values])
+        # ONNX knows no single label.
+        labels = export.node("Reshape", [*inputs, export.const(np.array([1], np.int64))])
+        row = export.node("OneHot", [labels, depth, values])
+        return export.node("Reshape", [row, export.const(np.array([-1], np.int64))])
 
 
 def one_hot(labels: Tensor, classes: int, dtype: Any = np.float32) -> Tensor:
