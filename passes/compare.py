@@ -19,13 +19,12 @@ _ROUNDINGS = 256  # and that many units in the last place of the largest number 
 def random_inputs(graph: Graph, seed: int = 0) -> dict[str, Array]:
     """An array for each input: normal floats, zeros and ones for integers and booleans."""
     rng = np.random.default_rng(seed)
-    types = {v.name: v.type.bind(dict.fromkeys(graph.symbols, _OPEN)) for v in graph.inputs}
-    return {
-        name: np.asarray(rng.standard_normal(t.dims) if t.dtype.kind == "f" else rng.integers(0, 2, t.dims)).astype(
-            t.dtype
-        )
-        for name, t in types.items()
-    }
+    arrays = {}
+    for value in graph.inputs:
+        type = value.type.bind(dict.fromkeys(graph.symbols, _OPEN))
+        numbers = rng.standard_normal(type.dims) if type.dtype.kind == "f" else rng.integers(0, 2, type.dims)
+        arrays[value.name] = np.asarray(numbers).astype(type.dtype)
+    return arrays
 
 
 class Referee:

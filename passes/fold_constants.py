@@ -58,9 +58,8 @@ def fold_constants(graph: Graph, budget: int = BUDGET) -> Graph:
 
 def _freed(node: Node, rw: Rewriter) -> int:
     """Bytes of the inputs that this node alone reads."""
-    return sum(
-        v.type.nbytes for v in set(node.inputs) if set(rw.index.users(v)) == {node} and v not in rw.index.outputs
-    )
+    own = [v for v in set(node.inputs) - rw.index.outputs if set(rw.index.users(v)) == {node}]
+    return sum(v.type.nbytes for v in own)
 
 
 def _run(node: Node, inputs: Sequence[Value], rw: Rewriter) -> list[Array] | None:

@@ -7,9 +7,10 @@ import pytest
 from tinygraph.passes.cse import cse
 
 from tests.passes.checks import apply, leaves, ops, turns
-from tinygraph import ops as F
 from tinygraph.ir import Builder, Graph, TensorType
 from tinygraph.ops.arithmetic import Add
+from tinygraph.ops.dropout import dropout
+from tinygraph.ops.norm import batch_norm_train
 from tinygraph.ops.pad import Pad
 from tinygraph.text import parse
 from tinygraph.trace import Spec, trace
@@ -140,7 +141,7 @@ def test_what_must_not_merge() -> None:
 
 def test_random_ops_never_merge() -> None:
     graph = trace(
-        lambda x, key: F.dropout(x, key, 0.5, 0) + F.dropout(x, key, 0.5, 0),
+        lambda x, key: dropout(x, key, 0.5, 0) + dropout(x, key, 0.5, 0),
         Spec((4,)),
         Spec((2,), np.uint64),
         mode="training",
@@ -150,7 +151,7 @@ def test_random_ops_never_merge() -> None:
 
 def test_several_outputs_merge_together() -> None:
     def twice(x, gamma, beta):  # type: ignore[no-untyped-def]
-        (a, m, _), (b, _, v) = (F.batch_norm_train(x, gamma, beta) for _ in range(2))
+        (a, m, _), (b, _, v) = (batch_norm_train(x, gamma, beta) for _ in range(2))
         return {"a": a, "b": b, "mean": m, "var": v}
 
     graph = trace(twice, Spec((4, 3)), Spec((3,)), Spec((3,)), mode="training")
