@@ -1,0 +1,1 @@
+"""Large routines on plain arrays: convolution, columns, pooling. They know no graph."""

@@ -1,0 +1,1 @@
+"""The executor: a plan made once from a graph, and the session that runs it."""
