@@ -107,14 +107,16 @@ class OnnxImporter:
     def _reserve(self) -> None:
         """Chooses the names of nodes' outputs, before nodes are made whose names could collide with them.
 
-        These are the file's, but for a file of our own the first output has the name of its
-        node: they differ where an output of the graph has a name of its own.
+        These are the file's. In a file of our own, though, the first output gets the name of its
+        node: the file has another name for it where it is an output of the graph.
         """
         build = self._trace.builder
-        self._wishes = {name: build.fresh(name) for node in self._proto.node for name in node.output if name}
-        for node in self._proto.node:
-            if self._ours and node.name and node.output and node.output[0] not in ("", node.name):
-                self._wishes[node.output[0]] = build.fresh(node.name)
+        if self._ours:
+            named = (node for node in self._proto.node if node.name and any(node.output[:1]))
+            self._wishes = {node.output[0]: build.fresh(node.name) for node in named}
+        for name in (name for node in self._proto.node for name in node.output):
+            if name and name not in self._wishes:
+                self._wishes[name] = build.fresh(name)
 
     # ---- inputs and initializers ----
 

@@ -94,7 +94,7 @@ def to_array(tensor: onnx.TensorProto) -> Array:
     try:
         array = flat.reshape(dims)
     except ValueError as error:
-        raise ModelFormatError(f"its dims {dims} cannot be those of an array: {error}") from None
+        raise ModelFormatError(f"its {len(dims)} dims cannot be those of an array: {error}") from None
     array.flags.writeable = False
     return array
 
