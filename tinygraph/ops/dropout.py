@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import ShapeError
+from tinygraph.errors import ShapeError, UnsupportedOp
 from tinygraph.ir import Array, TensorType
-from tinygraph.ops.base import Op, Tensor, apply, floating, no_macs, not_in_onnx, per_output, register
+from tinygraph.ops.base import Op, Tensor, apply, floating, from_onnx, no_macs, not_in_onnx, per_output, register
 
 __all__ = ["dropout"]
 
@@ -26,6 +26,7 @@ class Dropout(Op):
 
     name = "dropout"
     arity = (2, 2)
+    traits = frozenset({"linear", "random"})
     macs = no_macs
     flops = per_output(1)
     to_onnx = not_in_onnx(
@@ -45,8 +46,9 @@ class Dropout(Op):
     def kernel(self, x: Array, key: Array) -> Array:
         generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, self.stream]))
         keep = generator.random(x.shape, np.float32) >= self.p
-        scale = 1 / (1 - self.p) if self.p < 1 else 0.0
-        return x * (keep * x.dtype.type(scale))
+        scale = x.dtype.type(1 / (1 - self.p) if self.p < 1 else 0)
+        y: Array = x * (keep * scale)
+        return y
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [apply(self, cotangents[0], inputs[1]), None]
@@ -73,3 +75,10 @@ def dropout(x: Tensor, key: Tensor, p: float, stream: int) -> Tensor:
     Source: Srivastava et al. 2014 (here scaled in training); Salmon et al. 2011 for Philox.
     """
     return apply(Dropout(float(p), int(stream)), x, key)
+
+
+@from_onnx("Dropout")
+def _dropout(node: Any, x: Tensor, ratio: Tensor = None, training: Tensor = None) -> Tensor:
+    if training is not None and node.demand(2, "training_mode").any():
+        raise UnsupportedOp("in training mode; export the model for inference")
+    return x

@@ -6,9 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import ShapeError
+from tinygraph.errors import ShapeError, UnsupportedOp
 from tinygraph.ir import Array, TensorType
-from tinygraph.ops.base import Op, Tensor, Types, apply, floating, no_macs, not_in_onnx, register
+from tinygraph.ops.base import (
+    Exporter,
+    Op,
+    Tensor,
+    Types,
+    apply,
+    floating,
+    from_onnx,
+    no_macs,
+    not_in_onnx,
+    register,
+    type_of,
+)
+from tinygraph.ops.elementwise import cast
+from tinygraph.ops.reduce import Mean
 
 __all__ = ["batch_norm", "batch_norm_train"]
 
@@ -58,7 +72,8 @@ class BatchNorm(Op):
 
     def kernel(self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array) -> Array:
         scale = gamma / np.sqrt(var + self.eps)
-        return (x - per_channel(mean, x.ndim)) * per_channel(scale, x.ndim) + per_channel(beta, x.ndim)
+        y: Array = (x - per_channel(mean, x.ndim)) * per_channel(scale, x.ndim) + per_channel(beta, x.ndim)
+        return y
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops import sqrt, sum
@@ -73,7 +88,7 @@ class BatchNorm(Op):
         dvar = moment * scale * inverse * inverse * -0.5
         return [g * per_channel(scale, x.ndim), moment * inverse, dbeta, -(dbeta * scale), dvar]
 
-    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
+    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         return export.node("BatchNormalization", inputs, epsilon=self.eps)
 
 
@@ -138,8 +153,6 @@ def _sum(a: Tensor | None, b: Tensor) -> Tensor:
 
 def _spread(g: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
     """The gradient of a mean over these axes: g, divided evenly."""
-    from tinygraph.ops.reduce import Mean
-
     return Mean(axes).vjp([x], [g], [g])[0]
 
 
@@ -163,6 +176,19 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor
     Source: Ioffe and Szegedy 2015; ONNX BatchNormalization.
     """
     return apply(BatchNorm(float(eps)), x, gamma, beta, mean, var)
+
+
+@from_onnx("BatchNormalization", buffers=(3, 4))
+def _batch_norm(node: Any, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+    if node.get("training_mode", 0) or any(node.used(output) for output in range(1, 5)):
+        raise UnsupportedOp(
+            "BatchNormalization that computes the statistics of the batch; export the model for inference"
+        )
+    if not node.get("spatial", 1):
+        raise UnsupportedOp("BatchNormalization with spatial=0")
+    dtype = type_of(mean).dtype  # half-precision models keep their statistics in float32
+    y = batch_norm(cast(x, dtype), cast(gamma, dtype), cast(beta, dtype), mean, var, node.get("epsilon", 1e-5))
+    return cast(y, type_of(x).dtype)
 
 
 def batch_norm_train(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor, Tensor]:

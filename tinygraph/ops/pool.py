@@ -14,14 +14,29 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import ShapeError
+from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Symbol, TensorType
 from tinygraph.kernels import taps
-from tinygraph.ops.base import Op, Tensor, Types, apply, floating, no_macs, not_in_onnx, register, type_of
-from tinygraph.ops.windows import Pads, extents, output_sizes, pads, per_axis
+from tinygraph.kernels.pooling import Separable
+from tinygraph.ops.base import (
+    Exporter,
+    Op,
+    Prepared,
+    Tensor,
+    Types,
+    apply,
+    floating,
+    from_onnx,
+    no_macs,
+    not_in_onnx,
+    register,
+    type_of,
+)
+from tinygraph.ops.windows import Pads, extents, onnx_padding, output_sizes, pads, per_axis
 
 __all__ = ["global_max_pool", "max_pool", "min_pool"]
 
+_PROBED = 1 << 16  # windows looked at for taps that all step over a tiny input; a file may ask for billions
 _GRADIENT = "ONNX has no gradient operators; save the graph before differentiating it"
 
 
@@ -62,35 +77,56 @@ class Pool(Op):
         sizes = x.shape[2:]
         counts = output_sizes(sizes, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
         for axis, (size, count) in enumerate(zip(sizes, counts, strict=True)):
-            if isinstance(size, int) and isinstance(count, int) and not self.on_input(axis, size, count).all():
+            if isinstance(size, int) and isinstance(count, int) and self._misses(axis, size, count):
                 raise ShapeError(
-                    f"padding {self.padding[axis]} of spatial axis {axis} puts a window of {self.kernel_size[axis]} "
-                    f"beside all {size} positions of the input; pad by less than the window"
+                    f"with padding {self.padding[axis]} a window of {self.kernel_size[axis]} on spatial axis {axis} "
+                    f"lies beside all {size} positions of the input; pad by less than the window"
                 )
         return x.with_shape((*x.shape[:2], *counts))
 
+    def _misses(self, axis: int, size: int, count: int) -> bool:
+        """Whether a window along a spatial axis has no tap on the input."""
+        stride, dilation, (front, behind) = self.stride[axis], self.dilation[axis], self.padding[axis]
+        if max(front, behind) >= self.extents[axis]:
+            return True
+        # Taps that are no farther apart than the input is long cannot step over it.
+        windows = range(min(count, dilation, _PROBED)) if dilation > size else ()
+        return any((window * stride - front) % dilation >= size for window in windows)
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """Positions that a window spans on each spatial axis."""
+        return extents(self.kernel_size, self.dilation)
+
     def on_input(self, axis: int, size: int, count: int, margins: tuple[int, int] = (0, 0)) -> Array:
         """How many taps of each window along a spatial axis lie on the input, or on it and its margins."""
-        taps = self.dilation[axis] * np.arange(self.kernel_size[axis])
-        places = self.stride[axis] * np.arange(count)[:, None] - self.padding[axis][0] + taps
-        return ((places >= -margins[0]) & (places < size + margins[1])).sum(1)
+        starts = self.stride[axis] * np.arange(count) - self.padding[axis][0]
+        before = -((starts + margins[0]) // self.dilation[axis])
+        behind = (size + margins[1] - 1 - starts) // self.dilation[axis] + 1
+        number: Array = np.minimum(behind, self.kernel_size[axis]) - np.maximum(before, 0)
+        return number
 
     def frame(self, x: Array, counts: Sequence[int], fill: float) -> Array:
         """The array surrounded by `fill` as far as any window reaches."""
-        reach = [
-            (n - 1) * s + extent
-            for n, s, extent in zip(counts, self.stride, extents(self.kernel_size, self.dilation), strict=True)
-        ]
+        reach = [(n - 1) * s + extent for n, s, extent in zip(counts, self.stride, self.extents, strict=True)]
         sides = [(lo, max(r - lo - size, 0)) for r, (lo, _), size in zip(reach, self.padding, x.shape[2:], strict=True)]
         return taps.pad(x, sides, fill)
 
     def crop(self, frame: Array, sizes: Sequence[int]) -> Array:
         """The part of a frame where the array was."""
-        return frame[(..., *(slice(lo, lo + n) for (lo, _), n in zip(self.padding, sizes, strict=True)))]
+        inner: Any = (..., *(slice(lo, lo + n) for (lo, _), n in zip(self.padding, sizes, strict=True)))
+        part: Array = frame[inner]
+        return part
 
     def regions(self, counts: Sequence[int]) -> Iterator[Any]:
         """For each tap in row-major order: the slices of the frame that it meets, one element a window."""
         return (region for _, region in taps.taps(self.kernel_size, counts, self.stride, self.dilation))
+
+    def separable(self, x: TensorType) -> Separable:
+        """The pooling of arrays of this type, axis by axis."""
+        front = [front for front, _ in self.padding]
+        counts = self.pooled(x).dims[2:]
+        return Separable(x.dims, counts, self.kernel_size, self.stride, self.dilation, front, x.dtype)
 
     def geometry(self) -> dict[str, Any]:
         """The attributes that all pools share."""
@@ -120,6 +156,15 @@ class Extreme(Pool):
             better(y, frame[region], out=y)
         return y
 
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared:
+        pool = self.separable(types[0])
+        better = np.minimum if self.smallest else np.maximum
+
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+            pool.run(better, inputs[0], outputs[0], workspace)
+
+        return Prepared(run, pool.workspace, "separable")
+
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [apply(ExtremeGrad(**self.geometry(), smallest=self.smallest), inputs[0], cotangents[0])]
 
@@ -131,14 +176,14 @@ class MaxPool(Extreme):
     name = "max_pool"
     smallest = False
 
-    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
+    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         if (
             self.kernel_size == types[0].shape[2:]
             and not any(map(any, self.padding))
             and self.dilation == (1,) * len(self.kernel_size)
         ):
             return export.node("GlobalMaxPool", inputs)
-        return export.node("MaxPool", inputs, **onnx_attributes(self))
+        return export.node("MaxPool", inputs, **onnx_attributes(self, types[0]))
 
 
 @register
@@ -148,19 +193,27 @@ class MinPool(Extreme):
     name = "min_pool"
     smallest = True
 
-    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
-        return export.node("Neg", [export.node("MaxPool", [export.node("Neg", inputs)], **onnx_attributes(self))])
+    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
+        return export.node(
+            "Neg", [export.node("MaxPool", [export.node("Neg", inputs)], **onnx_attributes(self, types[0]))]
+        )
 
 
-def onnx_attributes(pool: Pool) -> dict[str, Any]:
-    """The attributes of ONNX's pooling operators."""
+def onnx_attributes(pool: Pool, x: TensorType) -> dict[str, Any]:
+    """The attributes of ONNX's pooling operators, for an input of this type."""
     front, behind = zip(*pool.padding, strict=True)
+    axes = zip(x.shape[2:], pool.pooled(x).shape[2:], pool.extents, pool.stride, pool.padding, strict=True)
+    # ceil_mode is written where it adds a window: onnx's shape inference forgets to leave one out.
+    rounded_up = any(
+        isinstance(size, int) and count != (size + sum(pads) - extent) // stride + 1
+        for size, count, extent, stride, pads in axes
+    )
     return {
         "kernel_shape": list(pool.kernel_size),
         "strides": list(pool.stride),
         "pads": [*front, *behind],
         "dilations": list(pool.dilation),
-        "ceil_mode": int(pool.ceil_mode),
+        "ceil_mode": int(rounded_up),
     }
 
 
@@ -318,3 +371,28 @@ def global_max_pool(x: Tensor) -> Tensor:
     if any(isinstance(size, Symbol) for size in sizes):
         raise ShapeError(f"global_max_pool wants spatial sizes that have numbers, got {type_of(x)}; bind them first")
     return max_pool(x, sizes)
+
+
+def onnx_geometry(node: Any, x: TensorType) -> dict[str, Any]:
+    """The attributes of a sliding pool, as an ONNX node has them."""
+    kernel = node.get("kernel_shape")
+    if kernel is None:
+        raise ModelFormatError("the attribute 'kernel_shape' is missing")
+    return geometry(
+        x,
+        kernel,
+        node.get("strides", 1),
+        onnx_padding(node, len(kernel)),
+        node.get("dilations", 1),
+        bool(node.get("ceil_mode", 0)),
+    )
+
+
+@from_onnx("MaxPool")
+def _max_pool(node: Any, x: Tensor) -> Tensor:
+    return apply(MaxPool(**onnx_geometry(node, type_of(x))), x)
+
+
+@from_onnx("GlobalMaxPool")
+def _global_max_pool(node: Any, x: Tensor) -> Tensor:
+    return global_max_pool(x)

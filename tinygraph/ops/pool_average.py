@@ -16,8 +16,21 @@ import numpy as np
 
 from tinygraph.errors import ShapeError, UnsupportedOp
 from tinygraph.ir import Array, Dim, Symbol, TensorType
-from tinygraph.ops.base import Op, Tensor, Types, apply, floating, no_macs, not_in_onnx, register, type_of
-from tinygraph.ops.pool import Pool, geometry, onnx_attributes
+from tinygraph.ops.base import (
+    Exporter,
+    Op,
+    Prepared,
+    Tensor,
+    Types,
+    apply,
+    floating,
+    from_onnx,
+    no_macs,
+    not_in_onnx,
+    register,
+    type_of,
+)
+from tinygraph.ops.pool import Pool, geometry, onnx_attributes, onnx_geometry
 from tinygraph.ops.windows import per_axis
 
 __all__ = ["adaptive_avg_pool", "avg_pool", "global_avg_pool"]
@@ -69,12 +82,22 @@ class AvgPool(Average):
             y += frame[region]
         return y / self.divisors(x.shape[2:], counts, x.dtype)
 
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared:
+        x = types[0]
+        pool = self.separable(x)
+        divisors = self.divisors(x.dims[2:], self.pooled(x).dims[2:], x.dtype)
+
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+            pool.run(np.add, inputs[0], outputs[0], workspace, lambda y: np.divide(y, divisors, out=y))
+
+        return Prepared(run, pool.workspace, "separable")
+
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         grad = AvgPoolGrad(**self.geometry(), count_include_pad=self.count_include_pad, size=inputs[0].shape[2:])
         return [apply(grad, cotangents[0])]
 
-    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
-        attributes = onnx_attributes(self) | {"count_include_pad": int(self.count_include_pad)}
+    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
+        attributes = onnx_attributes(self, types[0]) | {"count_include_pad": int(self.count_include_pad)}
         return export.node("AveragePool", inputs, **attributes)
 
 
@@ -172,10 +195,24 @@ class AdaptiveAvgPool(Op):
             y = np.stack(sums, axis)
         return y / bin_sizes(x.shape[2:], self.output_size, x.dtype)
 
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        if set(self.output_size) != {1}:
+            return None
+        n, c, *sizes = types[0].dims
+        elements = prod(sizes)
+        ones = np.ones((elements, 1), types[0].dtype)
+
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+            y = outputs[0].reshape(n, c, 1)
+            np.matmul(inputs[0].reshape(n, c, elements), ones, out=y)
+            np.divide(y, elements, out=y)
+
+        return Prepared(run, 0, "gemv")
+
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [apply(AdaptiveAvgPoolGrad(size=inputs[0].shape[2:]), cotangents[0])]
 
-    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
+    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         if set(self.output_size) == {1}:
             return export.node("GlobalAveragePool", inputs)
         windows = [_even(size, count) for size, count in zip(types[0].shape[2:], self.output_size, strict=True)]
@@ -297,3 +334,14 @@ def adaptive_avg_pool(x: Tensor, output_size: Any) -> Tensor:
 def global_avg_pool(x: Tensor) -> Tensor:
     """The mean of each channel: [N, C, *spatial] -> [N, C, 1, ...]. Source: ONNX GlobalAveragePool."""
     return adaptive_avg_pool(x, 1)
+
+
+@from_onnx("AveragePool")
+def _avg_pool(node: Any, x: Tensor) -> Tensor:
+    shared = onnx_geometry(node, type_of(x))
+    return apply(AvgPool(**shared, count_include_pad=bool(node.get("count_include_pad", 0))), x)
+
+
+@from_onnx("GlobalAveragePool")
+def _global_avg_pool(node: Any, x: Tensor) -> Tensor:
+    return global_avg_pool(x)

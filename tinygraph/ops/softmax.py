@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import ShapeError, UsageError
+from tinygraph.errors import ShapeError, UnsupportedOp, UsageError
 from tinygraph.ir import Array, Symbol, TensorType
 from tinygraph.ops.base import (
+    Exporter,
     Op,
     Tensor,
     Types,
@@ -55,8 +56,9 @@ class Softmax(AlongAxis):
     name = "softmax"
 
     def kernel(self, x: Array) -> Array:
-        e = np.exp(x - x.max(self.axis, keepdims=True))
-        return e / e.sum(self.axis, keepdims=True)
+        e: Array = np.exp(x - x.max(self.axis, keepdims=True))
+        y: Array = e / e.sum(self.axis, keepdims=True)
+        return y
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops import sum
@@ -64,7 +66,7 @@ class Softmax(AlongAxis):
         (y,), (g,) = outputs, cotangents
         return [y * (g - sum(g * y, self.axis, keepdims=True))]
 
-    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
+    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         return export.node("Softmax", inputs, axis=self.axis)
 
 
@@ -75,8 +77,9 @@ class LogSoftmax(AlongAxis):
     name = "log_softmax"
 
     def kernel(self, x: Array) -> Array:
-        shifted = x - x.max(self.axis, keepdims=True)
-        return shifted - np.log(np.exp(shifted).sum(self.axis, keepdims=True))
+        shifted: Array = x - x.max(self.axis, keepdims=True)
+        y: Array = shifted - np.log(np.exp(shifted).sum(self.axis, keepdims=True))
+        return y
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops import exp, sum
@@ -84,7 +87,7 @@ class LogSoftmax(AlongAxis):
         (y,), (g,) = outputs, cotangents
         return [g - exp(y) * sum(g, self.axis, keepdims=True)]
 
-    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
+    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         return export.node("LogSoftmax", inputs, axis=self.axis)
 
 
@@ -202,7 +205,7 @@ class CrossEntropy(Op):
         slope = softmax(logits, 1) - hot
         return [where(expand_dims(kept, 1), slope * expand_dims(cotangents[0], 1), 0), None]
 
-    def to_onnx(self, export: Any, inputs: Any, types: Types) -> Any:
+    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         return export.node("SoftmaxCrossEntropyLoss", inputs, reduction="none", ignore_index=self.ignore_index)
 
 
@@ -224,3 +227,21 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = -100) -> T
     Source: ONNX SoftmaxCrossEntropyLoss with reduction "none".
     """
     return apply(CrossEntropy(int(ignore_index)), logits, labels)
+
+
+@from_onnx("SoftmaxCrossEntropyLoss")
+def _cross_entropy(node: Any, logits: Tensor, labels: Tensor, weights: Tensor = None) -> Any:
+    from tinygraph.ops import cast, compare, mean, sum
+
+    if weights is not None:
+        raise UnsupportedOp("with weights")
+    ignore = node.get("ignore_index")
+    losses = cross_entropy(logits, labels) if ignore is None else cross_entropy(logits, labels, ignore)
+    reduction = node.get("reduction", "mean")
+    if reduction == "sum" or (reduction == "mean" and ignore is not None):
+        total = sum(losses)
+        kept = sum(cast(compare(labels, ignore, "!="), type_of(logits).dtype)) if reduction == "mean" else 1
+        losses = total / kept
+    elif reduction == "mean":
+        losses = mean(losses)
+    return (losses, log_softmax(logits, 1)) if node.used(1) else losses

@@ -1,0 +1,139 @@
+"""Pooling axis by axis: the windows' maxima (or sums) along the first spatial axis, then the next.
+
+A window of 3 x 3 takes 2 + 2 operations on slices instead of 8, the first axis is done on whole
+rows, and nothing is padded: windows that reach over the rim meet fewer slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tinygraph.kernels.geometry import carve, room
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_BLOCK = 1 << 19  # bytes of input done at a time, so that what lies between two axes stays in the cache
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring windows of an axis that have the same taps on the input.
+
+    Attributes:
+        windows: which windows.
+        taps: for each tap, the input elements that the windows meet.
+    """
+
+    windows: slice
+    taps: tuple[slice, ...]
+
+
+def runs(size: int, count: int, kernel: int, stride: int, dilation: int, front: int) -> list[Run]:
+    """The windows of an axis in as few runs as possible.
+
+    Args:
+        size: elements of the axis.
+        count: windows.
+        kernel: taps of a window.
+        stride: between windows.
+        dilation: between taps.
+        front: padding before the first element.
+    """
+
+    def taps(window: int) -> tuple[int, int]:
+        start = window * stride - front
+        first = max(0, -(start // dilation))
+        last = min(kernel - 1, (size - 1 - start) // dilation)
+        return first, last + 1
+
+    found = []
+    for (first, end), windows in groupby(range(count), taps):
+        numbers = list(windows)
+        starts = [numbers[0] * stride - front + tap * dilation for tap in range(first, end)]
+        reach = (len(numbers) - 1) * stride + 1
+        slices = tuple(slice(start, start + reach, stride) for start in starts)
+        found.append(Run(slice(numbers[0], numbers[-1] + 1), slices))
+    return found
+
+
+def reduce_axis(combine: Any, x: Array, y: Array, axis: int, plan: Sequence[Run]) -> None:
+    """Y = the elements of x that each window has along an axis, combined by a ufunc."""
+    front = (slice(None),) * axis
+    for run in plan:
+        target = y[(*front, run.windows)]
+        first, *rest = [x[(*front, tap)] for tap in run.taps]
+        if not rest:
+            np.copyto(target, first)
+            continue
+        combine(first, rest[0], out=target)
+        for tap in rest[1:]:
+            combine(target, tap, out=target)
+
+
+class Separable:
+    """Pooling of [N, C, *sizes] to [N, C, *counts], prepared.
+
+    Args:
+        shape: [N, C, *sizes].
+        counts: windows on each spatial axis.
+        kernel, stride, dilation: on each spatial axis.
+        front: padding before the first element of each.
+        dtype: of the elements.
+
+    Attributes:
+        workspace: bytes of scratch memory that `run` needs.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        counts: Sequence[int],
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        front: Sequence[int],
+        dtype: np.dtype[Any],
+    ) -> None:
+        self.samples, self.channels, *sizes = shape
+        self.plans = [runs(*axis) for axis in zip(sizes, counts, kernel, stride, dilation, front, strict=True)]
+        image = prod(sizes) * dtype.itemsize
+        self.channel_block = max(1, min(self.channels, _BLOCK // image))
+        self.sample_block = max(1, min(self.samples, _BLOCK // (image * self.channels)))
+        between = [(*counts[:done], *sizes[done:]) for done in range(1, len(sizes))]
+        self.between = [(self.sample_block, self.channel_block, *part) for part in between]
+        self.dtype = dtype
+        self.workspace = room(dtype, *self.between)
+
+    def run(
+        self, combine: Any, x: Array, y: Array, workspace: Array, finish: Callable[[Array], object] | None = None
+    ) -> None:
+        """Pools x into y.
+
+        Args:
+            combine: np.maximum, np.minimum or np.add.
+            x: the input.
+            y: the result, uninitialised.
+            workspace: bytes.
+            finish: what is done to each block of the result while it is in the cache.
+        """
+        scratch = list(carve(workspace, self.dtype, *self.between))
+        for block in self._blocks():
+            source, result = x[block], y[block]
+            samples, channels = source.shape[:2]
+            targets = [*(part[:samples, :channels] for part in scratch), result]
+            for axis, (plan, target) in enumerate(zip(self.plans, targets, strict=True), 2):
+                reduce_axis(combine, source, target, axis, plan)
+                source = target
+            if finish:
+                finish(result)
+
+    def _blocks(self) -> Iterator[tuple[slice, slice]]:
+        for sample in range(0, self.samples, self.sample_block):
+            for channel in range(0, self.channels, self.channel_block):
+                yield slice(sample, sample + self.sample_block), slice(channel, channel + self.channel_block)
