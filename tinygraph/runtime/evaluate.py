@@ -45,7 +45,11 @@ def evaluate(graph: Graph, inputs: Mapping[str, Any], dtype: Any = None) -> dict
     live |= {v: np.asarray(graph.array(v), retype.type(v.type).dtype) for v in graph.data}
     with np.errstate(all="ignore"):
         for node, dying in zip(graph.nodes, lifetimes(graph), strict=True):
-            made = retype.op(node.op).kernel(*[live[v] for v in node.inputs])
+            try:
+                made = retype.op(node.op).kernel(*[live[v] for v in node.inputs])
+            except Exception as error:
+                error.add_note(f"in {node!r} at {node.where}")
+                raise
             live |= zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True)
             for value in dying:
                 del live[value]

@@ -88,7 +88,7 @@ def _convert(value: Value, arg: Any) -> Array:
         raise UsageError(f"input {value.name!r} is no array: {error}") from None
     if array.dtype == dtype:
         return array
-    if isinstance(arg, (bool, int, float, list, tuple)):
+    if type(arg) in (bool, int, float) or isinstance(arg, (list, tuple)):
         converted = array.astype(dtype) if -1 < _RANKS.find(array.dtype.kind) <= _RANKS.find(dtype.kind) else None
         if converted is not None and np.array_equal(converted, array, equal_nan=dtype.kind == "f"):
             return converted

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -33,32 +31,38 @@ def count(threads: int | None) -> int:
 
 
 class _Blas:
-    """The thread count of the BLAS libraries in this process, which all threads share.
+    """The thread count of the BLAS libraries, which all threads of the process share.
 
-    The first call to enter remembers the count it found, the last one to leave puts it back.
+    Of the blocks that are running, the one that began last decides. After the last one, every
+    library has the count again that it was found with.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._calls = 0
+        self._running: list[int] = []
         self._found: list[tuple[Any, int]] = []
+        self._before: int | None = None  # what all libraries were found with; None if they differed
+        self._now: int | None = None
 
     def enter(self, threads: int) -> None:
         with self._lock:
-            if not self._calls:
+            if not self._running:
                 self._found = [(library, library.num_threads) for library in _libraries()]
-            self._calls += 1
-            for library, _ in self._found:
-                if library.num_threads != threads:
-                    library.set_num_threads(threads)
+                counts = {found for _, found in self._found}
+                self._before = self._now = counts.pop() if len(counts) == 1 else None
+            self._running.append(threads)
+            self._set(threads)
 
-    def leave(self) -> None:
+    def leave(self, threads: int) -> None:
         with self._lock:
-            self._calls -= 1
-            if not self._calls:
-                for library, found in self._found:
-                    if library.num_threads != found:
-                        library.set_num_threads(found)
+            self._running.remove(threads)
+            self._set(self._running[-1] if self._running else self._before)
+
+    def _set(self, threads: int | None) -> None:
+        if threads != self._now:
+            for library, found in self._found:
+                library.set_num_threads(found if threads is None else threads)
+            self._now = threads
 
 
 @cache
@@ -71,14 +75,14 @@ def _libraries() -> list[Any]:
 _blas = _Blas()
 
 
-@contextmanager
-def limit(threads: int) -> Iterator[None]:
-    """While the block runs, BLAS uses this many threads.
+class limit:  # noqa: N801  # reads as the verb of a with statement
+    """While the block runs, BLAS uses this many threads; see _Blas for blocks that overlap."""
 
-    Where several blocks overlap in time, the last to begin decides for all of them.
-    """
-    _blas.enter(threads)
-    try:
-        yield
-    finally:
-        _blas.leave()
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+
+    def __enter__(self) -> None:
+        _blas.enter(self._threads)
+
+    def __exit__(self, *error: object) -> None:
+        _blas.leave(self._threads)
