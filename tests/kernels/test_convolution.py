@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygraph.kernels import depthwise, im2col, taps
+from tinygraph.kernels import im2col, taps
 from tinygraph.kernels.col2im import Col2im, PointwiseTranspose
-from tinygraph.kernels.depthwise import Depthwise
 from tinygraph.kernels.geometry import Array, Geometry, carve, put_into_border, room
 from tinygraph.kernels.im2col import Im2col, Im2colWeightGrad, Pointwise
 
 
 @st.composite
-def geometries(draw: Any, depthwise: bool = False, pointwise: bool = False, dense: bool = False) -> Geometry:
+def geometries(draw: Any, pointwise: bool = False, dense: bool = False) -> Geometry:
     axes = draw(st.integers(1, 3))
 
     def per_axis(low: int, high: int) -> tuple[int, ...]:
@@ -34,10 +33,10 @@ def geometries(draw: Any, depthwise: bool = False, pointwise: bool = False, dens
     sizes = tuple(n + draw(st.integers(0, 5)) for n in needed)
     padding = tuple(zip(fronts, behinds, strict=True))
     wide = [n + f + b for n, (f, b) in zip(sizes, padding, strict=True)]
-    groups = draw(st.integers(2 if depthwise else 1, 3))
+    groups = draw(st.integers(1, 3))
     return Geometry(
         batch=draw(st.integers(1, 3)),
-        channels=groups * (1 if depthwise else draw(st.integers(1, 3))),
+        channels=groups * draw(st.integers(1, 3)),
         filters=groups * draw(st.integers(1, 3)),
         sizes=sizes,
         out=taps.counts(wide, kernel, stride, dilation),
@@ -50,7 +49,7 @@ def geometries(draw: Any, depthwise: bool = False, pointwise: bool = False, dens
     )
 
 
-BUDGETS = st.sampled_from([1, 300, 1 << 20])  # bytes of a block: from one row at a time to everything at once
+BUDGETS = st.sampled_from([1, 300, 5000, 1 << 20])  # bytes of a block: from one row at a time to everything at once
 LAYOUTS = st.sampled_from(["contiguous", "transposed", "gaps"])
 
 
@@ -90,8 +89,9 @@ def compare(found: Array, wanted: Array) -> None:
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12 * max(1.0, np.abs(wanted).max(initial=0.0)))
 
 
-def small_blocks(budget: int) -> Any:
-    return patch.multiple(im2col, _COLUMN_BYTES=budget, _FEWEST_COLUMNS=1)
+def blocks_of(budget: int) -> Any:
+    """Small blocks, of single images; or large ones, of images side by side."""
+    return patch.multiple(im2col, _COLUMN_BYTES=budget, _FEWEST_COLUMNS=1 if budget < 1 << 20 else 256)
 
 
 def check_convolution(routine: Any, g: Geometry, layout: str, biased: bool) -> None:
@@ -106,7 +106,7 @@ def check_convolution(routine: Any, g: Geometry, layout: str, biased: bool) -> N
 @given(geometries(), BUDGETS, LAYOUTS, st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_im2col(g: Geometry, budget: int, layout: str, biased: bool) -> None:
-    with small_blocks(budget):
+    with blocks_of(budget):
         check_convolution(Im2col(g), g, layout, biased)
 
 
@@ -115,14 +115,6 @@ def test_im2col(g: Geometry, budget: int, layout: str, biased: bool) -> None:
 def test_pointwise(g: Geometry, layout: str, biased: bool) -> None:
     assert g.is_pointwise
     check_convolution(Pointwise(g), g, layout, biased)
-
-
-@given(geometries(depthwise=True), BUDGETS, LAYOUTS, st.booleans())
-@settings(max_examples=100, deadline=None)
-def test_depthwise(g: Geometry, budget: int, layout: str, biased: bool) -> None:
-    assert g.is_depthwise
-    with patch.object(depthwise, "_BLOCK_BYTES", budget):
-        check_convolution(Depthwise(g), g, layout, biased)
 
 
 def check_transpose(routine: Any, g: Geometry, layout: str, biased: bool) -> None:
@@ -137,7 +129,7 @@ def check_transpose(routine: Any, g: Geometry, layout: str, biased: bool) -> Non
 @given(geometries(), BUDGETS, LAYOUTS, st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_col2im(g: Geometry, budget: int, layout: str, biased: bool) -> None:
-    with small_blocks(budget):
+    with blocks_of(budget):
         check_transpose(Col2im(g), g, layout, biased)
 
 
@@ -152,7 +144,7 @@ def test_pointwise_transpose(g: Geometry, layout: str, biased: bool) -> None:
 @settings(max_examples=150, deadline=None)
 def test_weight_gradient(g: Geometry, budget: int, layout: str) -> None:
     x, w, y = arrays(g, layout)
-    with small_blocks(budget):
+    with blocks_of(budget):
         found = result(Im2colWeightGrad(g), w.shape, x, y)
     compare(found, taps.correlate(x, y, g.kernel, **attributes(g)))
 
@@ -173,7 +165,6 @@ def test_a_block_takes_no_more_scratch_memory_than_it_says() -> None:
     g = Geometry(1, 64, 64, (56, 56), (56, 56), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, np.dtype(np.float32))
     bordered = 64 * 58 * 58 * 4
     assert Im2col(g).workspace <= bordered + (1 << 20) + 64
-    assert Depthwise(g).workspace <= (1 << 20) + 128
 
 
 def test_scratch_arrays_lie_apart_on_cache_lines() -> None:

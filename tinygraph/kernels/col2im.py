@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.kernels.geometry import Array, Geometry, carve, room
-from tinygraph.kernels.im2col import Columns
+from tinygraph.kernels.im2col import Blocks
 
 _Slices = tuple[slice, ...]
 
@@ -24,31 +24,27 @@ class Col2im:
 
     def __init__(self, g: Geometry) -> None:
         self.g = g
-        blocks = Columns(g)
-        self.images = blocks.images
-        self.columns = blocks.columns
-        self.rows = [slice(top, min(top + blocks.rows, g.out[0])) for top in range(0, g.out[0], blocks.rows)]
-        self.row = blocks.row
-        self.targets = [_targets(g, rows) for rows in self.rows]
-        self.workspace = room(g.dtype, self.columns)
+        self.blocks = blocks = Blocks(g)
+        self.targets = {rows.start: _targets(g, rows) for _, rows in blocks}
+        self.scratch = (blocks.columns, blocks.sides)
+        self.workspace = room(g.dtype, *self.scratch)
 
     def run(self, x: Array, w: Array, b: Array | None, y: Array, workspace: Array) -> None:
         """Computes y [batch, channels, *sizes], C-contiguous, from x [batch, filters, *out]."""
-        g = self.g
-        (scratch,) = carve(workspace, g.dtype, self.columns)
-        matrix = g.matrix(w).swapaxes(1, 2)
-        x = x.reshape(g.batch, g.groups, g.filters // g.groups, g.positions)
+        g, blocks = self.g, self.blocks
+        scratch, sides = carve(workspace, g.dtype, *self.scratch)
+        matrix, x = g.matrix(w).swapaxes(1, 2), g.matrices(x)
         y[...] = 0 if b is None else b.reshape(-1, *(1,) * len(g.sizes))
-        for first in range(0, g.batch, self.images):
-            images = slice(first, min(first + self.images, g.batch))
-            for rows, targets in zip(self.rows, self.targets, strict=True):
-                block = x[images, :, :, rows.start * self.row : rows.stop * self.row]
-                size = block.shape[0] * g.groups * g.depth * block.shape[3]
-                columns = scratch[:size].reshape(block.shape[0], g.groups, g.depth, block.shape[3])
-                np.matmul(matrix, block, out=columns)
-                windows = columns.reshape(block.shape[0], g.channels, *g.kernel, rows.stop - rows.start, *g.out[1:])
-                for source, target in targets:
-                    y[(images, slice(None), *target)] += windows[(slice(None), slice(None), *source)]
+        for images, rows in blocks:
+            part = blocks.part(x, images, rows)
+            side = blocks.side(part, sides)
+            if side is not part:
+                blocks.images_of(side, part)[...] = part
+            columns = scratch[: part.size // g.filters * g.groups * g.depth]
+            np.matmul(matrix, side, out=blocks.matrices(columns, images))
+            windows = blocks.windows(columns, images, rows)
+            for source, target in self.targets[rows.start]:
+                y[(images, slice(None), *target)] += windows[(slice(None), slice(None), *source)]
 
 
 def _targets(g: Geometry, rows: slice) -> list[tuple[tuple[Any, ...], _Slices]]:
@@ -86,8 +82,7 @@ class PointwiseTranspose:
     def run(self, x: Array, w: Array, b: Array | None, y: Array, workspace: Array) -> None:
         """Computes y [batch, channels, *sizes], C-contiguous, from x [batch, filters, *out]."""
         g = self.g
-        matrix = x.reshape(g.batch, g.groups, g.filters // g.groups, g.positions)
         y = y.reshape(g.batch, g.groups, g.depth, g.positions)
-        np.matmul(g.matrix(w).swapaxes(1, 2), matrix, out=y)
+        np.matmul(g.matrix(w).swapaxes(1, 2), g.matrices(x), out=y)
         if b is not None:
             y += b.reshape(g.groups, -1, 1)

@@ -65,13 +65,17 @@ class Geometry:
         return self.is_pointwise and self.out == self.sizes
 
     @property
-    def is_depthwise(self) -> bool:
-        """Whether every filter reads a single one of several channels."""
-        return self.groups == self.channels > 1
+    def matrix_shape(self) -> tuple[int, int, int]:
+        """The weight as a matrix for each group: [groups, filters / groups, depth]."""
+        return self.groups, self.filters // self.groups, self.depth
 
     def matrix(self, w: Array) -> Array:
-        """The weight as [groups, filters / groups, depth]."""
-        return w.reshape(self.groups, self.filters // self.groups, self.depth)
+        """The weight in that shape."""
+        return w.reshape(self.matrix_shape)
+
+    def matrices(self, y: Array) -> Array:
+        """The output as [batch, groups, filters / groups, positions]."""
+        return y.reshape(self.batch, self.groups, self.filters // self.groups, self.positions)
 
 
 def room(dtype: np.dtype[Any], *shapes: Sequence[int]) -> int:

@@ -15,7 +15,6 @@ import numpy as np
 from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Dim, Symbol, TensorType
 from tinygraph.kernels import taps
-from tinygraph.kernels.depthwise import Depthwise
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import Im2col, Im2colWeightGrad, Pointwise
 from tinygraph.ops.base import (
@@ -173,7 +172,7 @@ class Conv(Convolution):
         g = self.geometry(x, self.infer(x, w, *bias), w.dims[2:])
         if g is None:
             return None
-        return prepared(Depthwise(g) if g.is_depthwise else Pointwise(g) if g.is_pointwise else Im2col(g))
+        return prepared(Pointwise(g) if g.is_pointwise else Im2col(g))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops.conv_transpose import ConvTranspose
