@@ -16,7 +16,7 @@ import pytest
 
 import tinygraph as tg
 from tests.ops.counted import Tally
-from tests.ops.harness import BINDING, Array, Case
+from tests.ops.harness import BATCH, Array, Case
 from tinygraph.autodiff import vjp_graph
 from tinygraph.errors import NotDifferentiable, UnsupportedOp
 from tinygraph.ir import Graph, TensorType, infer
@@ -36,7 +36,7 @@ def graph_of(case: Case, dtype: Any = np.float64) -> Graph:
 
 
 def _bound(graph: Graph) -> Graph:
-    return graph.bind(**{symbol: BINDING[symbol] for symbol in graph.symbols})
+    return graph.bind(N=BATCH) if graph.symbols else graph
 
 
 def execute(graph: Graph, arrays: Sequence[Array]) -> list[Array]:
@@ -73,22 +73,19 @@ def close(actual: Sequence[Array], wanted: Sequence[Array], tolerance: float, wh
 
 def check_types(case: Case) -> None:
     """The inferred type is that of the real array: in each float dtype, and whatever N is."""
-    bound = case.op.bind(BINDING)
-    for dtype in (np.float64, np.float32, np.float16):
+    batches = [(np.float64, batch) for batch in (1, BATCH, 3)]
+    for dtype, batch in (*batches, (np.float32, BATCH), (np.float16, BATCH)):
+        op, arrays = case.op.bind({"N": batch}), case.arrays(dtype, batch)
+        made = tuple(TensorType(y.shape, y.dtype) for y in apply(op, arrays))
+        inferred = infer(op, [TensorType(a.shape, a.dtype) for a in arrays])
+        assert inferred == made, f"infers {inferred}, the kernel makes {made}"
         opened = infer(case.op, case.types(dtype))
-        arrays = case.arrays(dtype)
-        found = tuple(TensorType(y.shape, y.dtype) for y in apply(bound, arrays))
-        inferred = infer(bound, [TensorType(a.shape, a.dtype) for a in arrays])
-        assert inferred == found, f"inferred {inferred}, the kernel makes {found}"
-        assert tuple(t.bind(BINDING) for t in opened) == found, f"with N open it infers {opened}"
-    for n in (1, 3):
-        inputs = [t.bind({"N": n}) for t in case.types()]
-        assert infer(case.op.bind({"N": n}), inputs) == tuple(t.bind({"N": n}) for t in infer(case.op, case.types()))
+        assert tuple(t.bind({"N": batch}) for t in opened) == made, f"infers {opened}, the kernel makes {made}"
 
 
 def check_kernel(case: Case) -> None:
     """The kernel computes what the naive loops do, from any memory layout."""
-    op = case.op.bind(BINDING)
+    op = case.op.bind({"N": BATCH})
     arrays = case.arrays()
     with np.errstate(all="ignore"):
         wanted = _listed(case.naive(op, *arrays))
@@ -111,7 +108,7 @@ def _scattered(array: Array) -> Array:
 
 def check_prepared(case: Case) -> None:
     """What `lower` prepares computes what the kernel does, from constants or not, time and again."""
-    op = case.op.bind(BINDING)
+    op = case.op.bind({"N": BATCH})
     arrays = case.arrays(np.float32)
     types = [TensorType(a.shape, a.dtype) for a in arrays]
     wanted = apply(op, [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays])
@@ -203,7 +200,7 @@ def _check_adjoint(graph: Graph, arrays: list[Array], rng: Any) -> None:
 
 def check_costs(case: Case) -> None:
     """FLOPs, and MACs of ops that have them, are what the naive loops did."""
-    op = case.op.bind(BINDING)
+    op = case.op.bind({"N": BATCH})
     tally = Tally()
     arrays = case.arrays()
     counting = [tally.counting(a) if i.numbers else a for i, a in zip(case.inputs, arrays, strict=True)]

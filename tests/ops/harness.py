@@ -33,7 +33,7 @@ from tinygraph.ir import Dim, Symbol, TensorType
 from tinygraph.ops.base import Op
 
 __all__ = [
-    "BINDING",
+    "BATCH",
     "Case",
     "Input",
     "N",
@@ -60,9 +60,10 @@ __all__ = [
 Array = np.ndarray
 
 N = Symbol("N")
-"""An open batch: `real(N, 3)`. Types are inferred with it open; the arrays have two rows."""
+"""An open batch: `real(N, 3)`. Types are inferred with it open and with numbers in its place."""
 
-BINDING = {"N": 2}
+BATCH = 2
+"""What N is, unless a check tries others too."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ class Input:
     draw: Callable[[np.random.Generator, tuple[int, ...]], Array]
     numbers: bool = True
 
-    def array(self, rng: np.random.Generator) -> Array:
+    def array(self, rng: np.random.Generator, batch: int = BATCH) -> Array:
         """The numbers."""
-        array = np.array(self.draw(rng, TensorType(self.shape).bind(BINDING).dims))
+        array = np.array(self.draw(rng, TensorType(self.shape).bind({"N": batch}).dims))
         array.flags.writeable = False
         return array
 
@@ -118,10 +119,12 @@ class Case:
         """Random numbers that depend on nothing but the row's name."""
         return np.random.default_rng(zlib.crc32(str(self).encode()))
 
-    def arrays(self, dtype: Any = np.float64) -> list[Array]:
+    def arrays(self, dtype: Any = np.float64, batch: int = BATCH) -> list[Array]:
         """The inputs, read-only; floating ones in that dtype."""
-        arrays = [i.array(rng) for rng in [self.rng] for i in self.inputs]
-        arrays = [a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays]
+        rng = self.rng
+        arrays = [i.array(rng, batch) for i in self.inputs]
+        with np.errstate(over="ignore"):
+            arrays = [a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays]
         for array in arrays:
             array.flags.writeable = False
         return arrays

@@ -213,10 +213,9 @@ def _cut(entry: Any, dim: Dim) -> builtins.slice:
         return entry
     if isinstance(dim, Symbol):
         raise ShapeError(f"cannot take number {entry} of the open dimension {dim}: bind it first")
-    at = normal_axis(entry, dim) if dim else None
-    if at is None:
-        raise ShapeError(f"there is no number {entry} in an empty dimension")
-    return builtins.slice(at, at + 1)
+    if not -dim <= entry < dim:
+        raise ShapeError(f"there is no number {entry} in a dimension of {dim}")
+    return builtins.slice(entry % dim, entry % dim + 1)
 
 
 @register
@@ -300,7 +299,8 @@ class OneHot(Op):
 
     def kernel(self, labels: Array) -> Array:
         place = np.where(labels < 0, labels + self.classes, labels)
-        return (place[..., None] == np.arange(self.classes)).astype(self.dtype)
+        hits: Array = place[..., None] == np.arange(self.classes)
+        return hits.astype(self.dtype)
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         depth, values = export.const(np.array(self.classes, np.int64)), export.const(np.array([0, 1], self.dtype))
