@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from tinygraph.passes.report import Report, Row, Totals
-
 from tinygraph.ir import Graph, Node, Value
 from tinygraph.ops.conv import Conv
 from tinygraph.ops.pool import Pool
 from tinygraph.ops.windows import extents
+from tinygraph.passes.report import Report, Row, Totals
 
 
 def analyze(graph: Graph, bind: Mapping[str, int] | None = None, model: str = "") -> Report:

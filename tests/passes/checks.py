@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from tinygraph.passes.compare import Referee, random_inputs
 
 from tinygraph.ir import Array, Graph
+from tinygraph.passes.compare import Referee, random_inputs
 from tinygraph.runtime.evaluate import evaluate
 from tinygraph.text import dump, parse
 from tinygraph.verify import verify

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tinygraph.passes.cse import cse
 
 from tests.passes.checks import apply, leaves, ops, turns
 from tinygraph.ir import Builder, Graph, TensorType
@@ -12,6 +11,7 @@ from tinygraph.ops.arithmetic import Add
 from tinygraph.ops.dropout import dropout
 from tinygraph.ops.norm import batch_norm_train
 from tinygraph.ops.pad import Pad
+from tinygraph.passes.cse import cse
 from tinygraph.text import parse
 from tinygraph.trace import Spec, trace
 

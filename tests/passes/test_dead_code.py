@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tinygraph.passes.dead_code import dead_code
-
 from tests.passes.checks import apply, leaves, ops, turns
 from tinygraph.ir import Graph
+from tinygraph.passes.dead_code import dead_code
 from tinygraph.text import parse
 
 BEFORE = """

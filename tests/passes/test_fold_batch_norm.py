@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tinygraph.passes.dead_code import dead_code
-from tinygraph.passes.fold_batch_norm import fold_batch_norm
-from tinygraph.passes.pipeline import optimize
 
 from tests.passes.checks import apply, error, leaves, ops, turns
 from tinygraph.ir import Graph, TensorType
 from tinygraph.nn.init import KaimingNormal, Seeded
 from tinygraph.ops import batch_norm, conv, conv_transpose, linear, relu, transpose
+from tinygraph.passes.dead_code import dead_code
+from tinygraph.passes.fold_batch_norm import fold_batch_norm
+from tinygraph.passes.pipeline import optimize
 from tinygraph.runtime.evaluate import evaluate
 from tinygraph.text import parse
 from tinygraph.trace import Spec, trace

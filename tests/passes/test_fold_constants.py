@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import pytest
-from tinygraph.passes.fold_constants import fold_constants
 
 from tests.passes.checks import apply, leaves, ops, turns
 from tinygraph.ir import Builder, Graph, TensorType
@@ -14,6 +13,7 @@ from tinygraph.ops.arithmetic import Add
 from tinygraph.ops.elementwise import Relu
 from tinygraph.ops.matmul import Linear
 from tinygraph.ops.shape import BroadcastTo, Transpose
+from tinygraph.passes.fold_constants import fold_constants
 from tinygraph.runtime.evaluate import evaluate
 from tinygraph.text import parse
 
