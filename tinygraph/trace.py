@@ -412,8 +412,13 @@ class Tensor(Symbolic):
     def __index__(self) -> int:
         self._no_number("using t as an index")
 
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function in (np.shape, np.ndim):
+            return getattr(self, function.__name__)
+        self._no_number(f"np.{function.__name__}(t); use tinygraph.nn.functional: it")
+
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._no_number("np.asarray(t) or a NumPy function; use tinygraph.nn.functional: it")
+        self._no_number("np.asarray(t)")
 
     def __repr__(self) -> str:
         return f"Tensor({self.value!r})"
