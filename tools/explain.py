@@ -1,0 +1,98 @@
+"""`tinygraph optimize`: what each pass does to a network, and the network after all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+import tinygraph
+from tinygraph.errors import UsageError
+from tinygraph.ir import Graph
+from tinygraph.passes.pipeline import PIPELINES, Step, explain
+from tinygraph.tools.model_arg import find, refuse_open_sizes
+from tinygraph.tools.options import color_option, model_options, report_options
+from tinygraph.tools.output import Output, note
+from tinygraph.tools.table import Cell, Column, human_bytes, text_table
+
+
+def _change(number: float) -> str:
+    return f"{number:+,}" if number else ""
+
+
+def _change_of_bytes(number: float) -> str:
+    return f"{'-' if number < 0 else '+'}{human_bytes(abs(number))}" if number else ""
+
+
+_STEPS = (
+    Column("pass", "pass"),
+    Column("nodes", "nodes", _change, right=True, rank=1),
+    Column("params", "params", _change, right=True, rank=2),
+    Column("FLOPs", "flops", _change, right=True, rank=3),
+    Column("memory", "activation_bytes", _change_of_bytes, right=True, rank=4),
+    Column("what changed", "summary", rank=0),
+)
+_SUMS = (
+    Column("", "quantity"),
+    Column("before", "before", right=True),
+    Column("after", "after", right=True),
+    Column("change", "change", right=True, rank=1),
+)
+
+
+@click.command("optimize")
+@model_options
+@click.option("--passes", default="inference", show_default=True, help="A pipeline, or passes with commas between.")
+@click.option("--explain", "steps", is_flag=True, help="Tell what each pass did.")
+@click.option("-o", "--output", metavar="FILE", help="Save the result as this .onnx file.")
+@color_option
+@report_options
+def command(
+    model: str,
+    input_sizes: tuple[str, ...],
+    batch_size: int | None,
+    passes: str,
+    steps: bool,
+    output: str | None,
+    color: str,
+) -> None:
+    """Make MODEL smaller and faster without changing its answers."""
+    if output and not output.endswith(".onnx"):
+        raise UsageError(f"-o {output}: only .onnx can be written; name it {output}.onnx")
+    before = refuse_open_sizes(find(model).trace(input_sizes, batch_size))
+    done = explain(before, passes if passes in PIPELINES else [name.strip() for name in passes.split(",")])
+    after = done[-1].after if done else before
+    if output:
+        tinygraph.save(after, output)
+        note(f"wrote {output}")
+    out = Output(color=color)
+    if steps and done:
+        out.write(text_table(_STEPS, [_step(step) for step in done], out) + "\n")
+    out.write(text_table(_SUMS, _sums(before, after), out))
+
+
+def _step(step: Step) -> Sequence[Cell]:
+    old, new = step.before_totals, step.after_totals
+    return (
+        step.name,
+        len(step.after.nodes) - len(step.before.nodes),
+        new.params - old.params,
+        new.flops - old.flops,
+        new.activation_bytes - old.activation_bytes,
+        step.summary,
+    )
+
+
+def _sums(before: Graph, after: Graph) -> list[Sequence[Cell]]:
+    """A row for each quantity: before, after, and the difference in percent."""
+    old, new = tinygraph.analyze(before).totals, tinygraph.analyze(after).totals
+    counts = (
+        ("nodes", len(before.nodes), len(after.nodes)),
+        ("params", old.params, new.params),
+        ("buffers", old.buffers, new.buffers),
+        ("MACs", old.macs, new.macs),
+        ("FLOPs", old.flops, new.flops),
+        ("activation bytes", old.activation_bytes, new.activation_bytes),
+        ("peak bytes", old.peak_bytes, new.peak_bytes),
+    )
+    return [(name, a, b, f"{100 * (b - a) / a:+.3g} %" if a != b and a else "") for name, a, b in counts]

@@ -1,0 +1,131 @@
+"""A picture file as a network's input: resized, cropped and normalized as in torchvision."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+from tinygraph.errors import UsageError
+from tinygraph.ir import Array
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_SMALL = 128  # pixels; smaller inputs are of datasets whose images fill the frame
+_PROGRAMS = {"EPS"}  # formats that Pillow hands to another program
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How the pixels of an image become numbers: (scale * pixel / 255 - mean) / std.
+
+    Attributes:
+        resize: length of the shorter side after resizing (bilinear, antialiased).
+        crop: height and width of the piece that is cut out of the middle.
+        mean, std: one number for each channel, three for RGB or one for grey.
+        scale: what a white pixel counts before mean and std.
+    """
+
+    resize: int
+    crop: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: float = 1.0
+
+    @classmethod
+    def of(
+        cls,
+        shape: Sequence[int],
+        resize: int | None = None,
+        crop: int | None = None,
+        mean: Sequence[float] = (),
+        std: Sequence[float] = (),
+        scale: float = 1.0,
+    ) -> Preprocessing:
+        """Defaults for an input [N, C, H, W] in place of what is not given.
+
+        The crop is H x W. The shorter side is resized to 256/224 of it, as for ImageNet, or
+        to the crop itself where that is below 128 pixels. RGB is normalized with ImageNet's
+        mean and deviation, grey with 0 and 1.
+
+        Raises:
+            UsageError: the input is no image, or a number does not fit it.
+        """
+        if len(shape) != 4 or shape[1] not in (1, 3):
+            raise UsageError(f"the model takes {'x'.join(map(str, shape))}, which is no image: give a .npy file")
+        channels, height, width = shape[1:]
+        size = (crop, crop) if crop else (height, width)
+        if size != (height, width):
+            raise UsageError(
+                f"--crop {crop} does not fit the model, which takes {height}x{width}; --input-size changes that"
+            )
+        shorter = min(size)
+        resize = resize or max(size) * (256 if shorter >= _SMALL else 224) // 224
+        if resize < shorter:
+            raise UsageError(f"--resize {resize} is less than the {shorter} pixels that are cut out")
+        numbers = {"--mean": tuple(mean), "--std": tuple(std)}
+        for option, given in numbers.items():
+            if len(given) not in (0, 1, channels):
+                raise UsageError(f"{option} has {len(given)} numbers, the model {channels} channels")
+        grey = channels == 1
+        mean = numbers["--mean"] or ((0.0,) if grey else _IMAGENET_MEAN)
+        std = numbers["--std"] or ((1.0,) if grey else _IMAGENET_STD)
+        if 0 in std:
+            raise UsageError("--std is divided by: it cannot be 0")
+        return cls(resize, size, _each(mean, channels), _each(std, channels), scale)
+
+    def __call__(self, path: str | os.PathLike[str]) -> Array:
+        """The image as float32 [1, C, H, W].
+
+        Raises:
+            UsageError: it cannot be read as an image, or is unreasonably large.
+        """
+        image = _read(path, "RGB" if len(self.mean) == 3 else "L")
+        image = _resized(image, self.resize, self.crop)
+        height, width = self.crop
+        left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+        pixels = np.asarray(image.crop((left, top, left + width, top + height)), np.float32)
+        pixels = np.atleast_3d(pixels) * np.float32(self.scale / 255)
+        normal = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
+
+
+def _each(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
+    return tuple(numbers) if len(numbers) == channels else tuple(numbers) * channels
+
+
+def _resized(image: PIL.Image.Image, shorter: int, crop: tuple[int, int]) -> PIL.Image.Image:
+    """The image with its shorter side that long, or larger where the crop would not fit."""
+    scale = max(shorter / min(image.size), crop[0] / image.height, crop[1] / image.width)
+    size = (max(crop[1], int(image.width * scale + 1e-6)), max(crop[0], int(image.height * scale + 1e-6)))
+    return image.resize(size, PIL.Image.Resampling.BILINEAR)
+
+
+def _read(path: str | os.PathLike[str], mode: str) -> PIL.Image.Image:
+    PIL.Image.init()
+    formats = [name for name in PIL.Image.OPEN if name not in _PROGRAMS]
+    with open(path, "rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+        try:
+            with PIL.Image.open(file, formats=formats) as image:
+                image.load()
+                return _eight_bits(PIL.ImageOps.exif_transpose(image)).convert(mode)
+        except PIL.UnidentifiedImageError:
+            raise UsageError(f"{path} is no image of a known format, and no .npy file") from None
+        except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
+            raise UsageError(f"{path} is refused: {error}") from None
+        except Exception as error:  # decoders raise whatever comes, on damaged files
+            raise UsageError(f"{path} is a damaged image: {error}") from error
+
+
+def _eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Grey of 16 bits brought to 8; Pillow's own conversion would clip it."""
+    if not image.mode.startswith("I;16"):
+        return image
+    return PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

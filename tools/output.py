@@ -1,0 +1,89 @@
+"""Where a command's answer goes: standard output or a file, and what may be written there."""
+
+from __future__ import annotations
+
+import locale
+import os
+import sys
+from pathlib import Path
+from typing import IO
+
+import click
+
+from tinygraph import config
+
+_QUIET = "tinygraph.quiet"
+
+
+def printable(text: str) -> str:
+    """The text with control characters, line breaks and direction marks written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class Output:
+    """The stream or file that a command writes its answer to.
+
+    Attributes:
+        color: escape sequences for colour are welcome.
+        width: columns that a line may take; None if lines may be of any length.
+        encoding: what the characters are encoded in.
+        boxes: box-drawing characters can be shown.
+    """
+
+    def __init__(self, path: str | None = None, color: str = "auto") -> None:
+        self.path = path
+        settings = config.read()
+        stream = None if path else sys.stdout
+        terminal = stream is not None and stream.isatty()
+        self.color = color == "always" or (color == "auto" and terminal and not settings.no_color)
+        self.width = (
+            (_columns(stream) if stream and terminal else None) or (settings.columns if stream else None) or None
+        )
+        self.encoding = (stream.encoding if stream else None) or "utf-8"
+        self.boxes = _can_show("─", self.encoding) and (stream is None or _can_show("─", _locale_encoding()))
+
+    def write(self, text: str) -> None:
+        """Writes the text; characters that the stream cannot show come out as escapes.
+
+        Raises:
+            OSError: the file or the stream cannot be written.
+        """
+        if self.path:
+            Path(self.path).write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+            return
+        encoding = self.encoding if self.boxes else "ascii"
+        click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False, color=self.color)
+
+
+def _columns(stream: IO[str]) -> int | None:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return None
+
+
+def _locale_encoding() -> str:
+    # Python writes UTF-8 under LC_ALL=C, but whoever sets that asks for plain characters.
+    return locale.getencoding() if sys.flags.utf8_mode else "utf-8"
+
+
+def _can_show(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def be_quiet() -> None:
+    """Keeps notes back from now on."""
+    click.get_current_context().meta[_QUIET] = True
+
+
+def note(message: str) -> None:
+    """Tells the reader something that is not part of the answer, on standard error."""
+    context = click.get_current_context(silent=True)
+    if context is None or not context.meta.get(_QUIET):
+        click.echo(f"tinygraph: note: {printable(message)}", err=True)

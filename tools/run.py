@@ -1,0 +1,214 @@
+"""`tinygraph run`: what a network answers to an image or an array."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+import tinygraph
+from tinygraph.errors import UsageError
+from tinygraph.ir import Array, Graph, TensorType
+from tinygraph.nn.init import Seeded
+from tinygraph.tools.image import Preprocessing
+from tinygraph.tools.model_arg import Model, find, refuse_open_sizes, show_shape
+from tinygraph.tools.options import answer_options, model_options, report_options
+from tinygraph.tools.output import Output, note
+from tinygraph.tools.table import Column, Format, as_text
+
+SCHEMA = 1
+
+_TOP = (
+    Column("output", "output"),
+    Column("image", "image", right=True),
+    Column("rank", "rank", right=True),
+    Column("class", "class", "{}".format, right=True),
+    Column("probability", "probability", "{:.6f}".format, right=True),
+)
+_RANGES = (
+    Column("output", "output"),
+    Column("shape", "shape"),
+    Column("min", "min", "{:.6g}".format, right=True),
+    Column("max", "max", "{:.6g}".format, right=True),
+    Column("mean", "mean", "{:.6g}".format, right=True),
+)
+
+
+class _Numbers(click.ParamType[tuple[float, ...]]):
+    """Numbers with commas between them."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(map(float, value.split(",")))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers such as 0.5,0.5,0.5", param, ctx)
+        if not all(map(math.isfinite, numbers)):
+            self.fail(f"{value!r} holds a number that is not finite", param, ctx)
+        return numbers
+
+
+@click.command("run")
+@model_options
+@click.option("--input", "files", multiple=True, required=True, metavar="FILE", help="Image or .npy; once an input.")
+@click.option("--weights", metavar="FILE", help="safetensors; without it the weights are random.")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to show.")
+@click.option("--resize", type=click.IntRange(min=1), help="Shorter side of the image [crop * 256/224; small: crop].")
+@click.option("--crop", type=click.IntRange(min=1), help="Square cut out of the middle [what the model takes].")
+@click.option("--mean", type=_Numbers(), default=(), help="One number, or one a channel [ImageNet's; grey: 0].")
+@click.option("--std", type=_Numbers(), default=(), help="Likewise [ImageNet's; grey: 1].")
+@click.option("--scale", type=float, default=1.0, show_default=True, help="Value of white, before mean and std.")
+@answer_options
+@report_options
+def command(
+    model: str,
+    input_sizes: tuple[str, ...],
+    batch_size: int | None,
+    files: tuple[str, ...],
+    weights: str | None,
+    top: int,
+    style: Format,
+    output: str | None,
+    color: str,
+    **preprocessing: Any,
+) -> None:
+    """Run MODEL on images or arrays.
+
+    An image is turned upright (EXIF), resized, cropped and normalized. A .npy file must have the
+    input's shape, or lack its first dimension of 1. With -o F.npy or F.npz the outputs are saved.
+    """
+    found = find(model)
+    _load_weights(found, weights)
+    graph = _with_batch(refuse_open_sizes(found.trace(input_sizes, batch_size)))
+    if len(files) != len(graph.inputs):
+        raise UsageError(f"{model} has {len(graph.inputs)} input(s), --input is given {len(files)} time(s)")
+    arrays = [_read(f, v.type, preprocessing) for f, v in zip(files, graph.inputs, strict=True)]
+    answer = tinygraph.compile(graph)(*arrays)
+    answers = answer if isinstance(answer, dict) else {graph.outputs[0][0]: answer}
+    if output and output.endswith((".npy", ".npz")):
+        _save(answers, output)
+        return
+    out = Output(output, color)
+    out.write(_json(model, files, answers, top) if style == "json" else _tables(answers, top, style, out))
+
+
+def _load_weights(found: Model, weights: str | None) -> None:
+    if weights is None:
+        if found.module is not None and any(isinstance(p.data, Seeded) for _, p in found.module.named_parameters()):
+            note("the weights are random: give --weights FILE.safetensors for answers that mean something")
+    elif found.module is None:
+        raise UsageError(f"--weights: {found.name} has its own weights")
+    else:
+        found.module.load(weights)
+
+
+def _with_batch(graph: Graph) -> Graph:
+    return graph.bind(**dict.fromkeys(graph.symbols, 1))
+
+
+# ---- inputs ----------------------------------------------------------------------------------
+
+
+def _read(path: str, type: TensorType, preprocessing: dict[str, Any]) -> Array:
+    if not path.endswith(".npy"):
+        return Preprocessing.of(type.dims, **preprocessing)(path).astype(type.dtype)
+    try:
+        array: Array = np.load(path, allow_pickle=False, mmap_mode="r")
+    except (ValueError, EOFError, SyntaxError) as error:
+        raise UsageError(f"{path} is no array: {error}") from error
+    if not np.can_cast(array.dtype, type.dtype, "same_kind"):
+        raise UsageError(
+            f"{path} holds {array.dtype}, which does not become {type.dtype} without loss of kind: cast it"
+        )
+    if (1, *array.shape) == type.dims:
+        array = array[None]
+    if array.shape != type.dims:
+        hint = "; -b gives another batch" if array.shape[1:] == type.dims[1:] else "; --input-size gives another"
+        raise UsageError(f"{path} is {show_shape(array.shape)}, the model takes {show_shape(type.dims)}{hint}")
+    return np.array(array, type.dtype)
+
+
+# ---- outputs ---------------------------------------------------------------------------------
+
+
+def _save(answers: dict[str, Array], path: str) -> None:
+    if path.endswith(".npz"):
+        np.savez(path, allow_pickle=False, **answers)
+    elif len(answers) == 1:
+        np.save(path, next(iter(answers.values())), allow_pickle=False)
+    else:
+        raise UsageError(f"there are {len(answers)} outputs ({', '.join(answers)}): save them to a .npz file")
+    note(f"wrote {Path(path)}")
+
+
+def _tables(answers: dict[str, Array], top: int, style: Format, out: Output) -> str:
+    scores = {name: array for name, array in answers.items() if _is_scores(array)}
+    classes = [row for name, array in scores.items() for row in _top_rows(name, array, top)]
+    columns = _TOP
+    if style != "csv" and sum(map(len, scores.values())) == 1:
+        columns, classes = _TOP[2:], [row[2:] for row in classes]
+    ranges = [_range_row(name, array) for name, array in answers.items() if not _is_scores(array)]
+    return "\n".join(
+        as_text(titles, rows, style, out) for titles, rows in ((columns, classes), (_RANGES, ranges)) if rows
+    )
+
+
+def _is_scores(array: Array) -> bool:
+    """Whether it looks like scores of classes, [N, C]."""
+    return array.ndim == 2 and array.shape[1] > 1 and array.dtype.kind == "f"
+
+
+def probabilities(scores: Array) -> Array:
+    """Softmax over the last axis; scores that are probabilities already stay as they are."""
+    scores = scores.astype(np.float64)
+    if np.all(scores >= 0) and np.allclose(scores.sum(-1), 1, atol=1e-4):
+        return scores
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    shares: Array = powers / powers.sum(-1, keepdims=True)
+    return shares
+
+
+def _top(array: Array, top: int) -> list[list[tuple[int, float]]]:
+    """(class, probability) of the likeliest classes of each image."""
+    shares = probabilities(array)
+    order = np.argsort(-shares, axis=-1, kind="stable")[:, :top]
+    return [[(int(c), float(row[c])) for c in best] for row, best in zip(shares, order, strict=True)]
+
+
+def _top_rows(name: str, array: Array, top: int) -> list[tuple[str | int | float, ...]]:
+    return [
+        (name, image, rank, label, share)
+        for image, best in enumerate(_top(array, top))
+        for rank, (label, share) in enumerate(best, 1)
+    ]
+
+
+def _range_row(name: str, array: Array) -> tuple[str | float | None, ...]:
+    numbers = [float(f(array)) for f in (np.min, np.max, np.mean)] if array.size else [None] * 3
+    return (name, f"{array.dtype} {show_shape(array.shape)}", *numbers)
+
+
+def _json(model: str, files: tuple[str, ...], answers: dict[str, Array], top: int) -> str:
+    outputs = {}
+    for name, array in answers.items():
+        outputs[name] = {"shape": array.shape, "dtype": array.dtype.name, "values": _plain(array)}
+        if _is_scores(array):
+            outputs[name]["top"] = [[{"class": c, "probability": p} for c, p in best] for best in _top(array, top)]
+    answer = {"schema": SCHEMA, "model": model, "inputs": files, "outputs": outputs}
+    return json.dumps(answer, allow_nan=False) + "\n"
+
+
+def _plain(array: Array) -> Any:
+    """Nested lists; null stands for NaN and infinity, which JSON has not."""
+    if array.dtype.kind != "f" or np.all(np.isfinite(array)):
+        return array.tolist()
+    plain = array.astype(object)
+    plain[~np.isfinite(array)] = None
+    return plain.tolist()
