@@ -68,7 +68,8 @@ CASES = [
     Case(Softmax(1), [HUGE], softmax, "huge", smooth=False),
     Case(LogSoftmax(1), [real(N, 5)], log_softmax, "vectors"),
     Case(LogSoftmax(0), [real(3, 2, 2)], log_softmax, "first axis"),
-    Case(LogSoftmax(1), [HUGE], log_softmax, "huge", smooth=False),
+    # onnx.reference takes the logarithm of softmax, which has underflowed
+    Case(LogSoftmax(1), [HUGE], log_softmax, "huge", smooth=False, reference=False),
     Case(CrossEntropy(), [real(N, 5), labels(N, classes=5)], cross_entropy, "vectors"),
     Case(CrossEntropy(), [real(2, 3, 2, 2), labels(2, 2, 2, classes=3)], cross_entropy, "pixels"),
     Case(
@@ -83,5 +84,6 @@ CASES = [
         cross_entropy,
         "huge",
         smooth=False,
+        reference=False,
     ),
 ]
