@@ -107,7 +107,7 @@ def _scattered(array: Array) -> Array:
 
 
 def check_prepared(case: Case) -> None:
-    """What `lower` prepares computes what the kernel does, from constants or not, time and again."""
+    """What `lower` prepares computes what the kernel does, from constants or not, from any layout, time and again."""
     op = case.op.bind({"N": BATCH})
     arrays = case.arrays(np.float32)
     types = [TensorType(a.shape, a.dtype) for a in arrays]
@@ -115,11 +115,12 @@ def check_prepared(case: Case) -> None:
     for known, workers in product({0, len(arrays) - 1}, (1, 2)):
         constants = [None if i < len(arrays) - known else a for i, a in enumerate(arrays)]
         prepared = op.lower(types, constants, workers)
-        for garbage in (0x7F, 0xFF) if prepared else ():
+        strided = [_scattered(a) if c is None else a for a, c in zip(arrays, constants, strict=True)]
+        for garbage, inputs in ((0x7F, arrays), (0xFF, strided)) if prepared else ():
             outputs = [np.full(t.nbytes, garbage, np.uint8).view(t.dtype).reshape(t.dims) for t in infer(op, types)]
             workspace = np.full(prepared.workspace + 64, garbage, np.uint8)
             with np.errstate(all="ignore"):
-                prepared.run(arrays, outputs, _aligned(workspace, prepared.workspace))
+                prepared.run(inputs, outputs, _aligned(workspace, prepared.workspace))
             what = f"prepared kernel {prepared.algorithm!r}, {known} inputs constant, {workers} workers"
             close(outputs, wanted, case.tolerance, what)
 

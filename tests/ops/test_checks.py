@@ -121,7 +121,10 @@ def test_a_wrong_prepared_kernel_is_caught() -> None:
     def writes_to_inputs(inputs: Any, outputs: Any, workspace: Any) -> None:
         inputs[0][...] *= inputs[1]
 
-    for run in (off, partial, leaves_garbage, overruns, writes_to_inputs):
+    def trusts_the_layout(inputs: Any, outputs: Any, workspace: Any) -> None:
+        np.multiply(inputs[0].ravel(order="K").reshape(2, 3), inputs[1], out=outputs[0])
+
+    for run in (off, partial, leaves_garbage, overruns, writes_to_inputs, trusts_the_layout):
         caught(Case(prepared(run), PAIR, mul), "prepared")
     assert "1 inputs constant" in caught(Case(prepared(off, only_with_constants=True), PAIR, mul), "prepared")
 

@@ -6,6 +6,7 @@ Traits that this and other rooms use, so that passes need not know ops by name:
     commutative   the first two inputs may change places
     linear        y = J x + c in the first input x, the others held; c comes from the others
     view          moves numbers and computes none; the kernel may return a view of its input
+    random        the numbers depend on a key: two nodes alike are not one, and none is folded
 """
 
 from __future__ import annotations
@@ -142,7 +143,6 @@ class PRelu(Op):
 
     name = "prelu"
     arity = (2, 2)
-    traits = frozenset[str]()
     macs = no_macs
     flops = per_output(3)
 
@@ -196,7 +196,7 @@ def _prelu(node: Any, x: Tensor, slope: Tensor) -> Tensor:
     from tinygraph.ops import compare, mul, reshape, where
 
     shape, ndim = type_of(slope).shape, type_of(x).ndim
-    if all(d == 1 for d in shape[1:]) and len(shape) == max(ndim - 1, 1):
+    if all(d == 1 for d in shape[1:]) and (len(shape) == ndim - 1 or shape == (1,)):
         return prelu(x, reshape(slope, shape[:1]))
     return where(compare(x, 0, ">"), x, mul(x, slope))
 
