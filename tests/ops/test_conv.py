@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_refused_with_its_numbers(call: Any, message: str) 
         (
             ConvWeightGrad(kernel_size=(3, 3)),
             (X, zeros(1, 2, 3, 3)),
-            r"makes \(3, 4\) positions, f32\[1,2,3,3\] has others",
+            r"makes \(3, 4\) positions, .* has others",
         ),
         (ConvWeightGrad(kernel_size=(3, 3)), (X, zeros(2, 2, 3, 4)), "has others"),
     ],

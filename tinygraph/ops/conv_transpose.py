@@ -162,7 +162,7 @@ def _conv_transpose(node: Any, x: Tensor, w: Tensor, b: Tensor | None = None) ->
     padding = onnx_padding(node, axes)
     shape = node.get("output_shape")
     if shape is None and padding not in ("same", "same_lower"):
-        return conv_transpose(x, w, b, stride, padding, extra, dilation, groups)
+        return conv_transpose(x, w, b, stride, 0 if padding == "valid" else padding, extra, dilation, groups)
     # The result's size is said, and what the windows cover beyond it is cut off on both sides.
     sizes, kernel = TensorType(type_of(x).shape[2:]).dims, type_of(w).dims[2:]
     steps = per_axis(stride, axes, "stride")

@@ -131,8 +131,8 @@ def output_sizes(
         stride: on each axis.
         padding: a (front, behind) pair for each axis.
         dilation: on each axis.
-        ceil_mode: round up instead, but a last window that would start in the padding behind
-            is left out.
+        ceil_mode: round up instead, but windows that would start in the padding behind are
+            left out.
 
     Raises:
         ShapeError: wrong counts, a stride or dilation below 1, negative padding, or no room
@@ -158,8 +158,8 @@ def _count(size: Dim, extent: int, stride: int, pads: tuple[int, int], ceil_mode
         raise ShapeError(f"the output size depends on {size}, which has no number yet; bind it first")
     room = size + front + behind - extent
     count = (room + stride - 1 if ceil_mode else room) // stride + 1
-    if ceil_mode and (count - 1) * stride >= size + front:
-        count -= 1
+    if ceil_mode:
+        count = min(count, (size + front - 1) // stride + 1)
     if count < 1:
         raise ShapeError(f"a window of extent {extent} is larger than {size} positions padded by {front} and {behind}")
     return count
