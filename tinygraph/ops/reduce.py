@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Shape, TensorType
-from tinygraph.ops.arithmetic import compare, where
+from tinygraph.ops.arithmetic import compare, sub, where
 from tinygraph.ops.base import (
     Exporter,
     Op,
@@ -199,4 +199,8 @@ def _reduce(node: Any, x: Tensor, axes: Tensor = None) -> Tensor:
 
 @from_onnx("ReduceMin")
 def _reduce_min(node: Any, x: Tensor, axes: Tensor = None) -> Tensor:
-    return neg(max(neg(x), **_reading(node, x, axes)))
+    dtype = type_of(x).dtype
+    if dtype.kind == "f":
+        return neg(max(neg(x), **_reading(node, x, axes)))
+    ones = np.invert(dtype.type(0))  # ones - x inverts the bits and thereby the order, without overflow
+    return sub(ones, max(sub(ones, x), **_reading(node, x, axes)))
