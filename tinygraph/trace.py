@@ -413,9 +413,9 @@ class Tensor(Symbolic):
         self._no_number("using t as an index")
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if function in (np.shape, np.ndim):
-            return getattr(self, function.__name__)
-        self._no_number(f"np.{function.__name__}(t); use tinygraph.nn.functional: it")
+        if function not in (np.shape, np.ndim):
+            self._no_number(f"np.{function.__name__}(t); use tinygraph.nn.functional: it")
+        return getattr(self, function.__name__)
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._no_number("np.asarray(t)")
