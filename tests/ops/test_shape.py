@@ -70,6 +70,16 @@ def test_pad_is_numpys(mode: str, pads: Any) -> None:
     np.testing.assert_array_equal(ops.pad(X, pads, mode), np.pad(X, pads, mode))
 
 
+def test_axes_may_be_numpy_integers() -> None:
+    def function(x: Any) -> Any:
+        axis = np.int64(-1)
+        x = ops.concat([ops.transpose(x, (axis, 0, 1)), x[:, :, : np.int64(1)].reshape(4, 2, np.int64(1))], axis)
+        return ops.sum(ops.squeeze(ops.expand_dims(x, axis), axis), axis)
+
+    graph = tg.trace(function, tg.Spec((2, 4, 4)))
+    assert str(tg.parse(str(graph))) == str(graph)
+
+
 def test_slice_and_concat() -> None:
     np.testing.assert_array_equal(ops.slice(X, (0, -2, None), (1, None, None), (1, 1, -1)), X[0:1, -2:, ::-1])
     assert ops.slice(X, (0, 0, 0), (9, 3, None)) is X

@@ -1,17 +1,18 @@
 """Every op, one room each (see base.py for the contract), and its public functions."""
 
-from tinygraph.ops.elementwise import *
 from tinygraph.ops.arithmetic import *
-from tinygraph.ops.reduce import *
-from tinygraph.ops.shape import *
-from tinygraph.ops.index import *
-from tinygraph.ops.pad import *
 from tinygraph.ops.conv import *
 from tinygraph.ops.conv_transpose import *
+from tinygraph.ops.dropout import *
+from tinygraph.ops.elementwise import *
+from tinygraph.ops.index import *
+from tinygraph.ops.lrn import *
 from tinygraph.ops.matmul import *
+from tinygraph.ops.norm import *
+from tinygraph.ops.pad import *
 from tinygraph.ops.pool import *
 from tinygraph.ops.pool_average import *
-from tinygraph.ops.norm import *
-from tinygraph.ops.lrn import *
-from tinygraph.ops.dropout import *
+from tinygraph.ops.prelu import *
+from tinygraph.ops.reduce import *
+from tinygraph.ops.shape import *
 from tinygraph.ops.softmax import *

@@ -30,10 +30,18 @@ from tinygraph.ops.base import (
     same_dtype,
     type_of,
 )
-from tinygraph.ops.elementwise import in_one_call
 from tinygraph.ops.shape import broadcast
 
 __all__ = ["add", "compare", "div", "maximum", "minimum", "mul", "sub", "where"]
+
+
+def in_one_call(ufunc: np.ufunc, *constants: Any) -> Prepared:
+    """A prepared kernel: one call of a NumPy function that writes into the output."""
+
+    def run(inputs: Any, outputs: Any, workspace: Array) -> None:
+        ufunc(*inputs, *constants, out=outputs[0])
+
+    return Prepared(run, 0, ufunc.__name__)
 
 
 class Binary(Op):
@@ -52,7 +60,8 @@ class Binary(Op):
         return TensorType(broadcast(a.shape, b.shape), dtype)
 
     def kernel(self, a: Array, b: Array) -> Array:
-        return self.ufunc(a, b)  # type: ignore[no-any-return]  # ufuncs return Any
+        y: Array = self.ufunc(a, b)
+        return y
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
         return in_one_call(self.ufunc)
@@ -127,9 +136,10 @@ class Div(Binary):
 
     def kernel(self, a: Array, b: Array) -> Array:
         if a.dtype.kind == "f":
-            return np.divide(a, b)  # type: ignore[no-any-return]  # ufuncs return Any
+            return super().kernel(a, b)
         inexact = np.remainder(a, b) != 0
-        return np.floor_divide(a, b) + (inexact & ((a < 0) != (b < 0)))  # type: ignore[no-any-return]
+        y: Array = np.floor_divide(a, b) + (inexact & ((a < 0) != (b < 0)))
+        return y
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
         return super().lower(types, constants, workers) if types[0].dtype.kind == "f" else None
@@ -226,7 +236,8 @@ class Compare(Op):
         return TensorType(broadcast(a.shape, b.shape), np.dtype(bool))
 
     def kernel(self, a: Array, b: Array) -> Array:
-        return _UFUNCS[self.relation](a, b)  # type: ignore[no-any-return]  # ufuncs return Any
+        y: Array = _UFUNCS[self.relation](a, b)
+        return y
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
         return in_one_call(_UFUNCS[self.relation])

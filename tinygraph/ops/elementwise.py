@@ -17,6 +17,7 @@ import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
+from tinygraph.ops.arithmetic import compare, in_one_call, where
 from tinygraph.ops.base import (
     Exporter,
     Op,
@@ -30,19 +31,9 @@ from tinygraph.ops.base import (
     no_macs,
     per_output,
     register,
-    type_of,
 )
 
-__all__ = ["cast", "elu", "exp", "leaky_relu", "log", "neg", "prelu", "relu", "sigmoid", "sqrt", "tanh"]
-
-
-def in_one_call(ufunc: np.ufunc, *constants: Any) -> Prepared:
-    """A prepared kernel: one call of a NumPy function that writes into the output."""
-
-    def run(inputs: Any, outputs: Any, workspace: Array) -> None:
-        ufunc(*inputs, *constants, out=outputs[0])
-
-    return Prepared(run, 0, ufunc.__name__)
+__all__ = ["cast", "elu", "exp", "leaky_relu", "log", "neg", "relu", "sigmoid", "sqrt", "tanh"]
 
 
 class Unary(Op):
@@ -64,7 +55,8 @@ class Function(Unary):
     onnx: ClassVar[str]
 
     def kernel(self, x: Array) -> Array:
-        return self.ufunc(x)  # type: ignore[no-any-return]  # ufuncs return Any
+        y: Array = self.ufunc(x)
+        return y
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
         return in_one_call(self.ufunc)
@@ -81,14 +73,13 @@ class Relu(Unary):
     flops = per_output(1)
 
     def kernel(self, x: Array) -> Array:
-        return np.maximum(x, x.dtype.type(0))
+        y: Array = np.maximum(x, x.dtype.type(0))
+        return y
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
         return in_one_call(np.maximum, types[0].dtype.type(0))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        from tinygraph.ops import compare, where
-
         return [where(compare(inputs[0], 0, ">"), cotangents[0], 0)]
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
@@ -115,8 +106,6 @@ class LeakyRelu(Unary):
         return np.where(x > 0, x, x * x.dtype.type(self.slope))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        from tinygraph.ops import compare, where
-
         c = cotangents[0]
         return [where(compare(inputs[0], 0, ">"), c, c * self.slope)]
 
@@ -138,70 +127,6 @@ def _leaky_relu(node: Any, x: Tensor) -> Tensor:
 
 
 @register
-class PRelu(Op):
-    """x where x > 0, else weight * x, with one weight for each channel (axis 1) or one for all."""
-
-    name = "prelu"
-    arity = (2, 2)
-    macs = no_macs
-    flops = per_output(3)
-
-    def infer(self, x: TensorType, weight: TensorType) -> TensorType:
-        floating(x, weight)
-        if not x.ndim:
-            raise ShapeError("wants x of at least one dimension")
-        channels = x.shape[1] if x.ndim > 1 else 1
-        if weight.shape not in ((1,), (channels,)):
-            raise ShapeError(f"wants a weight of shape [1] or [{channels}]")
-        return x
-
-    def kernel(self, x: Array, weight: Array) -> Array:
-        return np.where(x > 0, x, x * weight.reshape(_along_channels(x.ndim)))
-
-    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        from tinygraph import ops
-
-        (x, weight), c = inputs, cotangents[0]
-        positive = ops.compare(x, 0, ">")
-        by_weight = ops.where(positive, 0, c * x)
-        per_channel = weight.shape != (1,)
-        axes = [axis for axis in range(x.ndim) if axis != 1 or not per_channel]
-        slope = ops.reshape(weight, (weight.shape[0], *_along_channels(x.ndim)[1:]))
-        return [ops.where(positive, c, c * slope), ops.reshape(ops.sum(by_weight, axes), weight.shape)]
-
-    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        shape = export.const(np.array(_along_channels(types[0].ndim), np.int64))
-        return export.node("PRelu", [inputs[0], export.node("Reshape", [inputs[1], shape])])
-
-
-def _along_channels(ndim: int) -> tuple[int, ...]:
-    """The shape, for ndarray.reshape, in which a weight meets axis 1."""
-    return (-1, *(1,) * (ndim - 2))
-
-
-def prelu(x: Tensor, weight: Tensor) -> Tensor:
-    """Keeps positive x, multiplies the rest by a trained weight.
-
-    Args:
-        x: [N, C, *], floating.
-        weight: [C], or [1] for all channels; of x's dtype.
-
-    Source: ONNX PRelu; He et al. 2015.
-    """
-    return apply(PRelu(), x, weight)
-
-
-@from_onnx("PRelu")
-def _prelu(node: Any, x: Tensor, slope: Tensor) -> Tensor:
-    from tinygraph.ops import compare, mul, reshape, where
-
-    shape, ndim = type_of(slope).shape, type_of(x).ndim
-    if all(d == 1 for d in shape[1:]) and (len(shape) == ndim - 1 or shape == (1,)):
-        return prelu(x, reshape(slope, shape[:1]))
-    return where(compare(x, 0, ">"), x, mul(x, slope))
-
-
-@register
 class Elu(Unary):
     """x where x > 0, else alpha * (e ** x - 1)."""
 
@@ -213,8 +138,6 @@ class Elu(Unary):
         return np.where(x > 0, x, x.dtype.type(self.alpha) * np.expm1(np.minimum(x, 0)))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        from tinygraph.ops import compare, where
-
         return [cotangents[0] * where(compare(inputs[0], 0, ">"), 1, outputs[0] + self.alpha)]
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
@@ -243,7 +166,8 @@ class Sigmoid(Unary):
 
     def kernel(self, x: Array) -> Array:
         tail = np.exp(-np.abs(x))  # never overflows
-        return np.where(x < 0, tail, 1) / (1 + tail)
+        y: Array = np.where(x < 0, tail, 1) / (1 + tail)
+        return y
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         y = outputs[0]

@@ -269,7 +269,7 @@ def concat(xs: Sequence[Tensor], axis: int = 1) -> Tensor:
     """
     if not xs:
         raise ShapeError("concat: there is nothing to join")
-    return apply(Concat(normal_axis(axis, type_of(xs[0]).ndim)), *alike(*xs))
+    return apply(Concat(normal_axis(int(axis), type_of(xs[0]).ndim)), *alike(*xs))
 
 
 @from_onnx("Concat")

@@ -116,7 +116,8 @@ class Mean(Reduction):
         return inputs[0].size
 
     def kernel(self, x: Array) -> Array:
-        return np.mean(x, self.axes, keepdims=self.keepdims)  # type: ignore[no-any-return]
+        y: Array = np.mean(x, self.axes, keepdims=self.keepdims)
+        return y
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         x = inputs[0]
@@ -155,7 +156,8 @@ class Max(Reduction):
         return y
 
     def kernel(self, x: Array) -> Array:
-        return np.max(x, self.axes, keepdims=self.keepdims)  # type: ignore[no-any-return]
+        y: Array = np.max(x, self.axes, keepdims=self.keepdims)
+        return y
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         x = inputs[0]
@@ -179,7 +181,7 @@ def _normal(axis: Axes, x: Tensor) -> tuple[int, ...]:
     ndim = type_of(x).ndim
     if axis is None:
         return tuple(range(ndim))
-    return tuple(sorted(normal_axis(a, ndim) for a in ((axis,) if isinstance(axis, int) else axis)))
+    return tuple(sorted(normal_axis(int(a), ndim) for a in np.ravel(axis)))
 
 
 def _reading(node: Any, x: Tensor, axes: Tensor) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def squeeze(x: Tensor, axis: int | Sequence[int] | None = None) -> Tensor:
     if axis is None:
         gone = {i for i, d in enumerate(shape) if d == 1}
     else:
-        gone = {normal_axis(a, len(shape)) for a in ((axis,) if isinstance(axis, int) else axis)}
+        gone = {normal_axis(int(a), len(shape)) for a in np.ravel(axis)}
         for i in gone:
             if shape[i] != 1:
                 raise ShapeError(f"squeeze: axis {i} of {type_of(x)} has size {shape[i]}, not 1")
@@ -195,7 +195,7 @@ def expand_dims(x: Tensor, axis: int | Sequence[int]) -> Tensor:
         ShapeError: no such axis, or one is named twice. Source: ONNX Unsqueeze.
     """
     shape = list(type_of(x).shape)
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = [int(a) for a in np.ravel(axis)]
     new = sorted({normal_axis(a, len(shape) + len(axes)) for a in axes})
     if len(new) < len(axes):
         raise ShapeError(f"expand_dims: {axes} names an axis twice")
@@ -249,7 +249,7 @@ def transpose(x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
         ShapeError: `axes` does not name each axis once. Source: ONNX Transpose.
     """
     ndim = type_of(x).ndim
-    order = range(ndim - 1, -1, -1) if axes is None else [normal_axis(a, ndim) for a in axes]
+    order = range(ndim - 1, -1, -1) if axes is None else [normal_axis(int(a), ndim) for a in axes]
     return apply(Transpose(tuple(order)), x)
 
 

@@ -25,21 +25,13 @@ from tests.ops.harness import (
     tanh,
     where,
 )
-from tinygraph.ops.elementwise import Cast, Elu, Exp, LeakyRelu, Log, Neg, PRelu, Relu, Sigmoid, Sqrt, Tanh
+from tinygraph.ops.elementwise import Cast, Elu, Exp, LeakyRelu, Log, Neg, Relu, Sigmoid, Sqrt, Tanh
 
 SPECIAL = fixed([0.0, -0.0, np.inf, -np.inf, np.nan, 1000.0, -1000.0, 1e-30])
 
 relu = each(lambda op, x: maximum(x, 0))
 leaky_relu = each(lambda op, x: where(x > 0, x, op.slope * x))
 elu = each(lambda op, x: where(x > 0, x, op.alpha * (exp(x) - 1)))
-
-
-def prelu(op: PRelu, x: Array, weight: Array) -> Array:
-    y = np.empty(x.shape, x.dtype)
-    for i in np.ndindex(x.shape):
-        w = weight[i[1]] if len(weight) > 1 else weight[0]
-        y[i] = where(x[i] > 0, x[i], w * x[i])
-    return y
 
 
 def cast(op: Cast, x: Array) -> Array:
@@ -76,12 +68,6 @@ CASES = [
     Case(LeakyRelu(-2.0), [distinct(5)], leaky_relu, "falling"),
     Case(Elu(0.5), [distinct(5)], elu, "half"),
     Case(Neg(), [integers(N, 3)], each(lambda op, x: -x), "integers"),
-    Case(PRelu(), [distinct(N, 3, 2, 2), real(3)], prelu, "channels"),
-    Case(PRelu(), [distinct(N, 3, 2), real(1)], prelu, "shared"),
-    Case(PRelu(), [distinct(N, 1, 2), real(1)], prelu, "one channel"),
-    Case(PRelu(), [distinct(N, 3), real(3)], prelu, "matrix"),
-    Case(PRelu(), [distinct(5), real(1)], prelu, "vector"),
-    Case(PRelu(), [SPECIAL, fixed([0.25])], prelu, "special", smooth=False),
     Case(Cast("float64"), [real(N, 3)], cast, "to float64"),
     Case(Cast("float32"), [fixed([0.5, -2.0, 3.25])], cast, "to float32", smooth=False),
     Case(Cast("int64"), [fixed([0.5, -0.5, 2.9, -2.9])], cast, "to int64", smooth=False),
