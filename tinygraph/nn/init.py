@@ -145,7 +145,9 @@ class Seeded:
 
     @cached_property
     def _made(self) -> Array:
-        rng = np.random.Generator(np.random.Philox(key=[self.seed, zlib.crc32(self.key.encode())]))
+        rng = np.random.Generator(
+            np.random.Philox(key=[self.seed, zlib.crc32(self.key.encode(errors="surrogatepass"))])
+        )
         made: np.ndarray[Any, Any] = np.asarray(self.init(rng, self.type.dims)).astype(self.type.dtype)
         made.flags.writeable = False
         return made
