@@ -26,7 +26,7 @@ class LeakyReLU(Layer):
         self.negative_slope = negative_slope
 
     def forward(self, x: Any) -> Any:
-        """X where x > 0, else negative_slope * x."""
+        """The activation of x, of its shape and dtype."""
         return ops.leaky_relu(x, self.negative_slope)
 
 
@@ -47,7 +47,7 @@ class PReLU(Layer):
         self.weight = Parameter((num_parameters,), Constant(init))
 
     def forward(self, x: Any) -> Any:
-        """X where x > 0, else weight * x."""
+        """The activation of x, of its shape and dtype."""
         return ops.prelu(x, self.weight)
 
 
@@ -59,7 +59,7 @@ class ELU(Layer):
         self.alpha = alpha
 
     def forward(self, x: Any) -> Any:
-        """X where x > 0, else alpha * (e ** x - 1)."""
+        """The activation of x, of its shape and dtype."""
         return ops.elu(x, self.alpha)
 
 

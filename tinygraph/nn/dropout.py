@@ -25,5 +25,5 @@ class Dropout(Layer):
         self.p = p
 
     def forward(self, x: Any) -> Any:
-        """X with elements dropped in training, x itself in inference."""
+        """In training x with elements dropped; in inference x itself."""
         return functional.dropout(x, self.p)

@@ -31,7 +31,7 @@ class _BatchNorm(Layer):
         self.num_batches_tracked = Buffer((), ZEROS, np.int64)
 
     def forward(self, x: Any) -> Any:
-        """X [N, C, *] normalized; in training the running statistics move on."""
+        """Normalizes x [N, C, *]; in training the running statistics move on."""
         if x.ndim not in self.ranks:
             ranks = " or ".join(map(str, self.ranks))
             raise ShapeError(f"{type(self).__name__} wants {ranks} dimensions, got {x.type}")
@@ -95,7 +95,7 @@ class LocalResponseNorm(Layer):
     """Divides by the energy of neighbouring channels: x / (k + alpha / size * sum x^2) ** beta.
 
     Args:
-        size: channels in the window.
+        size: channels in the window; an even window reaches one further up than down, as in ONNX.
         alpha, beta, k: as in the formula. The paper's own alpha is not divided by the size:
             give size times it.
 
@@ -110,5 +110,5 @@ class LocalResponseNorm(Layer):
         self.k = k
 
     def forward(self, x: Any) -> Any:
-        """X [N, C, *] normalized."""
+        """Normalizes x [N, C, *]."""
         return ops.lrn(x, self.size, self.alpha, self.beta, self.k)

@@ -25,5 +25,5 @@ class Identity(Layer):
     """Returns what it gets."""
 
     def forward(self, x: Any) -> Any:
-        """X."""
+        """The x that came in."""
         return x

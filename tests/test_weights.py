@@ -1,0 +1,122 @@
+"""Weights in safetensors files."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph import nn
+from tinygraph.nn import weights
+
+
+def file_of(header: object, body: bytes = b"") -> bytes:
+    """A safetensors file, right or wrong."""
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "net.safetensors"
+
+
+def test_what_is_saved_is_loaded(path: Path) -> None:
+    state = {
+        "transposed": np.arange(6.0).reshape(2, 3).T,
+        "scalar": np.array(3),
+        "empty": np.zeros((0, 2), np.float16),
+        "big endian": np.array([1, 2], ">f4"),
+    }
+    weights.save(state, path)
+    loaded = weights.load(path)
+    assert set(loaded) == set(state)
+    for name, array in state.items():
+        assert np.array_equal(loaded[name], array)
+        assert loaded[name].dtype == array.dtype.newbyteorder("=")
+        assert not loaded[name].flags.writeable
+
+
+def test_modules_save_and_load_themselves(path: Path) -> None:
+    first, second = (
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)),
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)),
+    )
+    first.save(path)
+    assert not np.array_equal(first.state_dict()["0.weight"], second.state_dict()["0.weight"])
+    second.load(str(path))
+    for name, array in first.state_dict().items():
+        assert np.array_equal(second.state_dict()[name], array)
+
+
+def test_a_file_is_replaced_only_by_a_whole_one(path: Path) -> None:
+    weights.save({"a": np.ones(2)}, path)
+    with pytest.raises(tg.UsageError, match="cannot be written"):
+        weights.save({"a": np.zeros(2), "b": np.array(["text"])}, path)
+    assert weights.load(path)["a"].tolist() == [1, 1]
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_folders_that_do_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(tg.UsageError, match="cannot be written"):
+        weights.save({"a": np.ones(2)}, tmp_path / "none" / "net.safetensors")
+
+
+def test_a_file_cut_off_anywhere_is_refused(path: Path) -> None:
+    weights.save({"a": np.ones(3, np.float32), "b": np.ones((2, 2))}, path)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(tg.ModelFormatError, match=r"net\.safetensors"):
+            weights.load(path)
+
+
+F32 = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PK\x03\x04 a zip file, such as PyTorch writes",
+        b"\x80\x02 a pickle",
+        struct.pack("<Q", 1 << 60) + b"{}",
+        file_of([1, 2]),
+        file_of({"a": {"dtype": "F32", "shape": [1 << 62, 1 << 62], "data_offsets": [0, 4]}}, b"\0" * 4),
+        file_of({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}, b"\0" * 4),
+        file_of({"a": F32, "b": F32}, b"\0" * 4),
+        file_of({"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}}, b"\0" * 4),
+        file_of({"a": {"dtype": "WHAT", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 4),
+    ],
+    ids=["zip", "pickle", "huge header", "list", "huge shape", "short", "overlap", "reversed", "unknown dtype"],
+)
+def test_damaged_and_hostile_files_are_refused(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(tg.ModelFormatError, match=r"net\.safetensors is no safetensors file, or is damaged"):
+        weights.load(path)
+
+
+def test_dtypes_that_numpy_has_not_are_named(path: Path) -> None:
+    path.write_bytes(file_of({"a": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}, b"\0" * 4))
+    with pytest.raises(tg.ModelFormatError, match="'a' is F8_E4M3, unknown to NumPy"):
+        weights.load(path)
+
+
+def test_what_is_no_file_is_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in (tmp_path, tmp_path / "none.safetensors", tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(tg.UsageError, match="no such file"):
+            weights.load(name)
+
+
+def test_weights_of_another_network_are_refused_and_nothing_changes(path: Path) -> None:
+    net = nn.Sequential(nn.Linear(2, 3))
+    before = net.state_dict()
+    weights.save({"0.weight": np.ones((3, 2)), "0.bias": np.ones(4), "1.weight": np.ones(1)}, path)
+    with pytest.raises(tg.UsageError, match=r"unexpected: 1\.weight; of another shape: 0\.bias is \(4,\), want \(3,\)"):
+        net.load(path)
+    assert all(np.array_equal(net.state_dict()[name], array) for name, array in before.items())
