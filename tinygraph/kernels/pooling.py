@@ -105,6 +105,9 @@ class Separable:
         dtype: of the elements.
 
     Attributes:
+        dtype: of the elements.
+        blocks: what is done at a time.
+        block: shape of the largest.
         workspace: bytes of scratch memory that `run` needs.
     """
 
@@ -122,11 +125,11 @@ class Separable:
         self.plans = [runs(*axis) for axis in zip(sizes, counts, kernel, stride, dilation, front, strict=True)]
         size = prod(sizes) * dtype.itemsize
         self.blocks = list(blocks(samples, channels, size))
-        block = block_shape(samples, channels, size)
+        self.block = block_shape(samples, channels, size)
         self.kernel = kernel[-1]
         # What lies between two axes, and the last row of `reduce_rows`.
-        self.between = [(*block, *counts[:done], *sizes[done:]) for done in range(1, len(sizes))]
-        self.between.append((*block, *counts[:-1], sizes[-1]))
+        self.between = [(*self.block, *counts[:done], *sizes[done:]) for done in range(1, len(sizes))]
+        self.between.append((*self.block, *counts[:-1], sizes[-1]))
         self.dtype = dtype
         self.workspace = room(dtype, *self.between)
 
@@ -142,17 +145,20 @@ class Separable:
             workspace: bytes.
             finish: what is done to each block of the result while it is in the cache.
         """
-        scratch = list(carve(workspace, self.dtype, *self.between))
         for block in self.blocks:
-            source, result = x[block], y[block]
-            samples, channels = source.shape[:2]
-            *between, rows = [part[:samples, :channels] for part in scratch]
-            for axis, (plan, target) in enumerate(zip(self.plans, between, strict=False), 2):
-                reduce_axis(combine, source, target, axis, plan)
-                source = target
-            if self.kernel > 2 and source.flags.c_contiguous and rows.flags.c_contiguous:
-                reduce_rows(combine, source, result, rows, self.plans[-1], self.kernel)
-            else:
-                reduce_axis(combine, source, result, source.ndim - 1, self.plans[-1])
+            self.pool_block(combine, x[block], y[block], workspace)
             if finish:
-                finish(result)
+                finish(y[block])
+
+    def pool_block(self, combine: Any, x: Array, y: Array, workspace: Array) -> None:
+        """Pools one block."""
+        samples, channels = x.shape[:2]
+        scratch = carve(workspace, self.dtype, *self.between)
+        *between, rows = [part[:samples, :channels] for part in scratch]
+        for axis, (plan, target) in enumerate(zip(self.plans, between, strict=False), 2):
+            reduce_axis(combine, x, target, axis, plan)
+            x = target
+        if self.kernel > 2 and x.flags.c_contiguous and rows.flags.c_contiguous:
+            reduce_rows(combine, x, y, rows, self.plans[-1], self.kernel)
+        else:
+            reduce_axis(combine, x, y, x.ndim - 1, self.plans[-1])

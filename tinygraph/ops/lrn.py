@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
-from tinygraph.ops.base import Exporter, Op, Tensor, Types, apply, floating, from_onnx, no_macs, not_in_onnx, register
+from tinygraph.kernels.lrn import LrnByRows
+from tinygraph.ops.base import (
+    Exporter,
+    Op,
+    Prepared,
+    Tensor,
+    Types,
+    apply,
+    floating,
+    from_onnx,
+    no_macs,
+    not_in_onnx,
+    register,
+)
 
 __all__ = ["lrn"]
 
@@ -106,7 +120,14 @@ class Lrn(Op):
         return (self.size + 7) * outputs[0].size
 
     def kernel(self, x: Array) -> Array:
-        return x / (self.k + self.factor * window_sums(x * x, **self.window)) ** self.beta
+        y: Array = x / (self.k + self.factor * window_sums(x * x, **self.window)) ** self.beta
+        return y
+
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        if types[0].ndim < 3 or not types[0].size:
+            return None
+        kernel = LrnByRows(types[0].dims, types[0].dtype, self.size, self.factor, self.beta, self.k)
+        return Prepared(lambda ins, outs, workspace: kernel.run(ins[0], outs[0], workspace), kernel.workspace, "rows")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops import exp, log

@@ -17,6 +17,7 @@ import numpy as np
 from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Symbol, TensorType
 from tinygraph.kernels import taps
+from tinygraph.kernels.pool_scatter import Scatter
 from tinygraph.kernels.pooling import Separable
 from tinygraph.ops.base import (
     Exporter,
@@ -274,6 +275,20 @@ class ExtremeGrad(Winners):
         for number, region in enumerate(self.regions(counts)):
             frame[region] += np.where(winner == number, g, g.dtype.type(0))
         return np.ascontiguousarray(self.crop(frame, x.shape[2:]))
+
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared:
+        sizes, counts = types[0].dims[2:], types[1].dims[2:]
+        front = [front for front, _ in self.padding]
+        pool = self.separable(types[0])
+        scatter = Scatter(pool, sizes, counts, self.kernel_size, self.stride, self.dilation, front)
+        better = np.minimum if self.smallest else np.maximum
+
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+            x, g = inputs
+            if not scatter.run(better, x, g, outputs[0], workspace):
+                outputs[0][...] = self.kernel(x, g)
+
+        return Prepared(run, scatter.workspace, "separable")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         gather = ExtremeGather(**self.geometry(), smallest=self.smallest)
