@@ -202,7 +202,7 @@ def conv_transpose3d(
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Y = x weight^T + bias for x [..., in], weight [out, in], bias [out]; see ops.linear."""
+    """The linear layer x weight^T + bias for x [..., in], weight [out, in], bias [out]; see ops.linear."""
     return ops.linear(x, weight, bias)
 
 
@@ -338,7 +338,7 @@ def batch_norm(
 
 
 def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
-    """Y = x / (k + alpha / size * sum of x^2 over `size` neighbouring channels) ** beta; see ops.lrn.
+    """Divides by (k + alpha / size * sum of x^2 over `size` neighbouring channels) ** beta; see ops.lrn.
 
     A window of even size reaches one channel further up than down, as in ONNX; PyTorch's
     reaches further down.
@@ -377,7 +377,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool | None = None, *, key: Ten
 
 
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """Y = x where x > 0, else negative_slope * x."""
+    """Returns x where x > 0, else negative_slope * x."""
     return ops.leaky_relu(x, negative_slope)
 
 
