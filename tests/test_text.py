@@ -396,7 +396,7 @@ def test_errors_name_the_line(text: str, line: int, message: str) -> None:
 def test_errors_are_short() -> None:
     with pytest.raises(ModelFormatError) as caught:
         tg.parse(HEAD + "%y: f32[2] = relu(%x) " + "z" * 10_000)
-    assert len(str(caught.value)) < 12_000
+    assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)
 
 

@@ -47,6 +47,7 @@ from tinygraph.ops.base import OPS
 
 _INLINE = 8  # arrays of up to this many finite numbers are written out
 _PLAIN = re.compile(r"[\w.:/+#-]+(?<!:)")
+_SHOWN = 120  # characters of a line and of what is wrong with it, in an error
 _DEPTH = 16  # of nested tuples among the attributes
 _DTYPES = {dtype_name(np.dtype(t)): np.dtype(t) for t in "?bBhHiIlLefdFD"}
 
@@ -155,8 +156,8 @@ def parse(text: str, data: Mapping[str, Any] | None = None) -> Graph:
         try:
             reader.line(line)
         except Exception as error:  # a shape rule may fail in any way on attributes that make no sense
-            reason = error if isinstance(error, TinygraphError) else f"cannot be read ({error})"
-            raise ModelFormatError(f"line {number}: {reason}: {line.strip()[:120]}") from None
+            reason = str(error) if isinstance(error, TinygraphError) else f"cannot be read ({error})"
+            raise ModelFormatError(f"line {number}: {reason[:_SHOWN]}: {line.strip()[:_SHOWN]}") from None
     return reader.finish()
 
 
@@ -374,9 +375,7 @@ class _Reader:
 
     def finish(self) -> Graph:
         if self.build is None:
-            raise ModelFormatError(
-                "line 1: the text is empty; a dump begins with 'graph inference' or the like"
-            )
+            raise ModelFormatError("line 1: the text is empty; a dump begins with 'graph inference' or the like")
         return self.build.finish(self.outputs)
 
 
