@@ -11,7 +11,9 @@ from tinygraph.ops.matmul import *
 from tinygraph.ops.norm import *
 from tinygraph.ops.pad import *
 from tinygraph.ops.pool import *
+from tinygraph.ops.pool_grad import *
 from tinygraph.ops.pool_average import *
+from tinygraph.ops.pool_adaptive import *
 from tinygraph.ops.prelu import *
 from tinygraph.ops.reduce import *
 from tinygraph.ops.shape import *

@@ -1,41 +1,29 @@
-"""Average pooling: sliding, adaptive and global, with their gradients.
-
-Arrays are [N, C, *spatial]. Each gradient op is the transpose of its pool as a linear map, so
-the gradient of the gradient is the pool itself.
-"""
+"""Average pooling by sliding windows, and its transpose: the gradient of either is the other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import ShapeError, UnsupportedOp
-from tinygraph.ir import Array, Dim, Symbol, TensorType
+from tinygraph.errors import ShapeError
+from tinygraph.ir import Array, Dim, TensorType
 from tinygraph.ops.base import (
     Exporter,
-    Op,
     Prepared,
     Tensor,
     Types,
     apply,
-    floating,
     from_onnx,
-    no_macs,
     not_in_onnx,
     register,
     type_of,
 )
 from tinygraph.ops.pool import Pool, geometry, onnx_attributes, onnx_geometry
-from tinygraph.ops.windows import per_axis
 
-__all__ = ["adaptive_avg_pool", "avg_pool", "global_avg_pool"]
-
-_GRADIENT = "ONNX has no gradient operators; save the graph before differentiating it"
+__all__ = ["avg_pool"]
 
 
 @dataclass(frozen=True)
@@ -110,7 +98,7 @@ class AvgPoolGrad(Average):
     """
 
     name = "avg_pool_grad"
-    to_onnx = not_in_onnx(_GRADIENT)
+    to_onnx = not_in_onnx("ONNX has no gradient operators; save the graph before differentiating it")
     size: tuple[Dim, ...] = ()
 
     def infer(self, g: TensorType) -> TensorType:
@@ -134,145 +122,6 @@ class AvgPoolGrad(Average):
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [apply(AvgPool(**self.geometry(), count_include_pad=self.count_include_pad), cotangents[0])]
-
-
-def bins(size: int, count: int) -> list[tuple[int, int]]:
-    """The adaptive windows of an axis: window i is floor(i size / count) up to ceil((i + 1) size / count)."""
-    return [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
-
-
-def elements(sizes: Sequence[int], counts: Sequence[int]) -> int:
-    """Elements of all adaptive windows of a channel together."""
-    axes = zip(sizes, counts, strict=True)
-    return prod(sum(end - start for start, end in bins(size, count)) for size, count in axes)
-
-
-def bin_sizes(sizes: Sequence[int], counts: Sequence[int], dtype: Any) -> Array:
-    """Elements of each adaptive window: [*windows]."""
-    result = np.ones((), dtype)
-    for size, count in zip(sizes, counts, strict=True):
-        result = np.multiply.outer(result, np.array([end - start for start, end in bins(size, count)], dtype))
-    return result
-
-
-def _check_bins(x: TensorType, counts: Sequence[Dim]) -> None:
-    floating(x)
-    if x.ndim != len(counts) + 2:
-        raise ShapeError(f"output size {tuple(counts)} wants [N, C] and {len(counts)} spatial axes, got {x}")
-    if 0 in x.shape[2:]:
-        raise ShapeError(f"there is nothing to average in {x}")
-
-
-@register
-class AdaptiveAvgPool(Op):
-    """y[n, c, o] = mean of x[n, c, floor(o size / count) : ceil((o + 1) size / count)], on each spatial axis.
-
-    Windows overlap where the sizes do not divide, and repeat elements where the output is larger.
-
-    Attributes:
-        output_size: windows on each spatial axis; all 1 is global average pooling.
-    """
-
-    name = "adaptive_avg_pool"
-    arity = (1, 1)
-    traits = frozenset({"linear"})
-    macs = no_macs
-    output_size: tuple[int, ...]
-
-    def infer(self, x: TensorType) -> TensorType:
-        _check_bins(x, self.output_size)
-        return x.with_shape((*x.shape[:2], *self.output_size))
-
-    def flops(self, inputs: Types, outputs: Types) -> int:
-        """1 per element of each window: additions and one division."""
-        n, c, *sizes = inputs[0].dims
-        return n * c * elements(sizes, self.output_size)
-
-    def kernel(self, x: Array) -> Array:
-        y = x
-        for axis, count in enumerate(self.output_size, 2):
-            sums = [y.take(range(*bin), axis).sum(axis) for bin in bins(x.shape[axis], count)]
-            y = np.stack(sums, axis)
-        return y / bin_sizes(x.shape[2:], self.output_size, x.dtype)
-
-    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
-        if set(self.output_size) != {1}:
-            return None
-        n, c, *sizes = types[0].dims
-        elements = prod(sizes)
-        ones = np.ones((elements, 1), types[0].dtype)
-
-        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
-            y = outputs[0].reshape(n, c, 1)
-            np.matmul(inputs[0].reshape(n, c, elements), ones, out=y)
-            np.divide(y, elements, out=y)
-
-        return Prepared(run, 0, "gemv")
-
-    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        return [apply(AdaptiveAvgPoolGrad(size=inputs[0].shape[2:]), cotangents[0])]
-
-    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        if set(self.output_size) == {1}:
-            return export.node("GlobalAveragePool", inputs)
-        windows = [_even(size, count) for size, count in zip(types[0].shape[2:], self.output_size, strict=True)]
-        if any(window is None for window in windows):
-            raise UnsupportedOp(
-                f"adaptive_avg_pool of {types[0]} to {self.output_size} cannot be saved as ONNX: its windows differ, "
-                "and AveragePool has one window for all; choose an input size that is a multiple of the output size"
-            )
-        lengths, steps = zip(*windows, strict=True)
-        return export.node("AveragePool", inputs, kernel_shape=list(lengths), strides=list(steps))
-
-
-def _even(size: Dim, count: int) -> tuple[int, int] | None:
-    """(length, stride) of an axis' windows if they are all alike, else None."""
-    if isinstance(size, Symbol):
-        return None
-    windows = bins(size, count)
-    lengths = {end - start for start, end in windows}
-    steps = {b[0] - a[0] for a, b in pairwise(windows)} or {size}
-    return (lengths.pop(), steps.pop()) if len(lengths) == len(steps) == 1 and 0 not in steps else None
-
-
-@register
-class AdaptiveAvgPoolGrad(Op):
-    """dx = each window's g, divided evenly among its elements: the transpose of adaptive_avg_pool.
-
-    Attributes:
-        size: spatial sizes of the result.
-    """
-
-    name = "adaptive_avg_pool_grad"
-    arity = (1, 1)
-    traits = frozenset({"linear"})
-    macs = no_macs
-    to_onnx = not_in_onnx(_GRADIENT)
-    size: tuple[Dim, ...]
-
-    def infer(self, g: TensorType) -> TensorType:
-        x = g.with_shape((*g.shape[:2], *self.size))
-        _check_bins(x, g.shape[2:])
-        return x
-
-    def flops(self, inputs: Types, outputs: Types) -> int:
-        """1 per window and 1 per element of each window: a division, and additions."""
-        n, c, *counts = inputs[0].dims
-        return inputs[0].size + n * c * elements(outputs[0].dims[2:], counts)
-
-    def kernel(self, g: Array) -> Array:
-        sizes = TensorType(self.size).dims
-        dx = g / bin_sizes(sizes, g.shape[2:], g.dtype)
-        for axis, size in enumerate(sizes, 2):
-            share = np.moveaxis(dx, axis, 0)
-            spread = np.zeros((size, *share.shape[1:]), g.dtype)
-            for number, (start, end) in enumerate(bins(size, len(share))):
-                spread[start:end] += share[number]
-            dx = np.moveaxis(spread, 0, axis)
-        return np.ascontiguousarray(dx)
-
-    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        return [apply(AdaptiveAvgPool(output_size=inputs[0].shape[2:]), cotangents[0])]
 
 
 def avg_pool(
@@ -308,40 +157,7 @@ def avg_pool(
     return apply(AvgPool(**shared, count_include_pad=bool(count_include_pad)), x)
 
 
-def adaptive_avg_pool(x: Tensor, output_size: Any) -> Tensor:
-    """Means of as many windows as asked for, spread evenly over each spatial axis.
-
-    Window i of an axis is x[floor(i size / count) : ceil((i + 1) size / count)].
-
-    Args:
-        x: [N, C, *spatial], floating. Spatial sizes may be open.
-        output_size: one number, or one per spatial axis; may be larger than the input.
-
-    Returns:
-        [N, C, *output_size] of x's dtype.
-
-    Raises:
-        ShapeError: wrong counts, or an empty input.
-
-    Source: torch.nn.AdaptiveAvgPool2d.
-    """
-    axes = type_of(x).ndim - 2
-    if axes < 1:
-        raise ShapeError(f"pooling wants [N, C] and at least one spatial axis, got {type_of(x)}")
-    return apply(AdaptiveAvgPool(per_axis(output_size, axes, "output size")), x)
-
-
-def global_avg_pool(x: Tensor) -> Tensor:
-    """The mean of each channel: [N, C, *spatial] -> [N, C, 1, ...]. Source: ONNX GlobalAveragePool."""
-    return adaptive_avg_pool(x, 1)
-
-
 @from_onnx("AveragePool")
 def _avg_pool(node: Any, x: Tensor) -> Tensor:
     shared = onnx_geometry(node, type_of(x))
     return apply(AvgPool(**shared, count_include_pad=bool(node.get("count_include_pad", 0))), x)
-
-
-@from_onnx("GlobalAveragePool")
-def _global_avg_pool(node: Any, x: Tensor) -> Tensor:
-    return global_avg_pool(x)

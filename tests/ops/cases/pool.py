@@ -1,4 +1,4 @@
-"""Rows of ops/pool.py: max and min pooling and their gradients."""
+"""Rows of ops/pool.py and ops/pool_grad.py: max and min pooling and their gradients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from tests.ops.counted import Counted
 from tests.ops.harness import Array, Case, Input, N, distinct, fixed, maximum, minimum, real
-from tinygraph.ops.pool import ExtremeGather, ExtremeGrad, MaxPool, MinPool, Pool
+from tinygraph.ops.pool import MaxPool, MinPool, Pool
+from tinygraph.ops.pool_grad import ExtremeGather, ExtremeGrad
 
 Position = tuple[int, ...] | None
 

@@ -1,4 +1,4 @@
-"""Rows of ops/pool_average.py: average pools and their transposes."""
+"""Rows of ops/pool_average.py and ops/pool_adaptive.py: average pools and their transposes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from tests.ops.cases.pool import CEIL, DILATED, LINE, OVERLAP, RESNET, SOLID, TWO_BY_TWO, counts, like, starts, windows
 from tests.ops.harness import Array, Case, N, real
-from tinygraph.ops.pool_average import AdaptiveAvgPool, AdaptiveAvgPoolGrad, AvgPool, AvgPoolGrad
+from tinygraph.ops.pool_adaptive import AdaptiveAvgPool, AdaptiveAvgPoolGrad
+from tinygraph.ops.pool_average import AvgPool, AvgPoolGrad
 
 
 def divisor(op: AvgPool | AvgPoolGrad, sizes: Sequence[int], index: tuple[int, ...]) -> int:
