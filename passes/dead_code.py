@@ -6,7 +6,7 @@ from tinygraph.ir import Builder, Graph
 
 
 def dead_code(graph: Graph) -> Graph:
-    """Drops nodes that no output needs, and the data that nobody reads then.
+    """Drops nodes that no output needs, and parameters and buffers that no node reads.
 
     Inputs and outputs stay, used or not: they are the interface. A training graph keeps its
     parameters and buffers, read or not: an optimizer goes by their names.

@@ -27,8 +27,8 @@ def fold_batch_norm(graph: Graph) -> Graph:
         conv(bn(x), w, b)  ->  conv(x, w s, b + w . t)     without padding
 
     A chain of BatchNorms folds as one. Everything is computed in float64 and rounded once. The
-    new weight and bias are of kind frozen, fresh ones for each layer; the old ones stay, for
-    `dead_code` to drop. A weight that is a recipe becomes a recipe.
+    new weight and bias are of kind frozen, fresh ones for each layer. A weight that is a recipe
+    becomes a recipe.
 
     Preconditions:
         - The graph is for inference: in training, weights and statistics change.

@@ -550,7 +550,10 @@ class Rewriter:
         self.changed = True
 
     def sweep(self, rule: Rule) -> Graph:
-        """Asks the rule about every node; the input graph itself if nothing was replaced."""
+        """Asks the rule about every node; the input graph itself if nothing was replaced.
+
+        Parameters and buffers that lose their last reader go with it, except in training.
+        """
         for node in self.graph.nodes:
             self._node = node
             result = rule(node, self)
@@ -563,7 +566,9 @@ class Rewriter:
         if not self.changed:
             return self.graph
         outputs = [(name, self[v]) for name, v in self.graph.outputs]
-        return self._build.finish(outputs, keep_data=self.graph.data)
+        training = self.graph.mode == "training"
+        unread = {v for v in self.graph.data if training or not self.index.users(v)}
+        return self._build.finish(outputs, keep_data=unread)
 
     def _copy(self, node: Node) -> None:
         inputs = tuple(self[v] for v in node.inputs)

@@ -17,7 +17,7 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 @st.composite
 def graphs(draw: Draw, mode: Mode = "inference") -> Graph:
-    """A graph with an input [N, C, H, W], of up to twelve steps."""
+    """A graph with an input [N, C, H, W], of up to ten steps."""
     return Grower(draw, mode).graph()
 
 
@@ -36,7 +36,7 @@ class Grower:
 
     def graph(self) -> Graph:
         with self.trace.running():
-            for _ in range(self.number(1, 12)):
+            for _ in range(self.number(1, 10)):
                 x = self.tensors[-1] if self.flip() else self.one_of(self.tensors)
                 step = self.one_of([step for step, ndim in STEPS if x.ndim in ndim])
                 self.tensors.append(step(self, x))
@@ -131,6 +131,21 @@ class Grower:
     def activation(self, x: Tensor) -> Any:
         return self.one_of([ops.relu, ops.sigmoid, ops.tanh])(x)
 
+    def twins(self, x: Tensor) -> Any:
+        """The same thing computed twice."""
+        function = self.one_of([ops.relu, ops.sigmoid, ops.tanh])
+        return self.one_of([ops.add, ops.mul])(function(x), function(x))
+
+    def block(self, x: Tensor) -> Any:
+        """A layer with BatchNorms behind it, and perhaps one in front; sometimes others read what is between."""
+        steps = [Grower.conv, Grower.conv_transpose] if x.ndim == 4 else [Grower.linear]
+        in_front, behind = self.number(0, 1), self.number(0, 3)
+        for step in [Grower.batch_norm] * in_front + [self.one_of(steps)] + [Grower.batch_norm] * behind:
+            x = step(self, x)
+            if self.flip(8):
+                self.tensors.append(x)
+        return x
+
     def turn(self, x: Tensor) -> Any:
         """Swaps rows and columns, or does nothing."""
         return ops.transpose(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2) if x.ndim > 2 else (0, 1))
@@ -144,13 +159,15 @@ class Grower:
 
 STEPS: list[tuple[Callable[[Grower, Tensor], Any], Sequence[int]]] = [
     (Grower.conv, [4]),
-    (Grower.conv, [4]),
     (Grower.conv_transpose, [4]),
     (Grower.max_pool, [4]),
     (Grower.avg_pool, [4]),
     (Grower.pad, [4]),
     (Grower.batch_norm, [2, 4]),
-    (Grower.batch_norm, [2, 4]),
+    (Grower.block, [2, 4]),
+    (Grower.block, [2, 4]),
+    (Grower.block, [2, 4]),
+    (Grower.twins, [2, 4]),
     (Grower.linear, [2, 4]),
     (Grower.concat, [2, 4]),
     (Grower.combine, [2, 4]),

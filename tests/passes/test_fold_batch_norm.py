@@ -12,7 +12,6 @@ from tests.passes.checks import apply, error, leaves, ops, turns
 from tinygraph.ir import Graph, TensorType
 from tinygraph.nn.init import KaimingNormal, Seeded
 from tinygraph.ops import batch_norm, conv, conv_transpose, linear, relu, transpose
-from tinygraph.passes.dead_code import dead_code
 from tinygraph.passes.fold_batch_norm import fold_batch_norm
 from tinygraph.passes.pipeline import optimize
 from tinygraph.runtime.evaluate import evaluate
@@ -34,11 +33,6 @@ output "y" = %y
 """
 
 
-def clean(graph: Graph) -> Graph:
-    """Folded, and without what nobody reads then; BatchNorm folding drops nothing by itself."""
-    return dead_code(fold_batch_norm(graph))
-
-
 def test_conv_without_bias() -> None:
     after = """
     graph inference
@@ -49,14 +43,7 @@ def test_conv_without_bias() -> None:
     %y: f32[1,2,2,2] = relu(%conv)
     output "y" = %y
     """
-    turns(clean, CONV, after)
-
-
-def test_the_old_numbers_stay_until_dead_code() -> None:
-    graph = parse(CONV)
-    after = apply(fold_batch_norm, graph)
-    assert list(graph.data) == list(after.data)[:5]
-    assert [v.name for v in after.data][5:] == ["w.folded", "conv.bias.folded"]
+    turns(fold_batch_norm, CONV, after)
 
 
 def test_conv_with_bias_and_an_output_between_conv_and_relu() -> None:
@@ -72,7 +59,7 @@ def test_conv_with_bias_and_an_output_between_conv_and_relu() -> None:
     output "y" = %y
     output "before" = %conv
     """
-    turns(clean, before + 'output "before" = %bn', after)
+    turns(fold_batch_norm, before + 'output "before" = %bn', after)
 
 
 def test_a_chain_of_batch_norms_folds_as_one() -> None:
@@ -113,7 +100,7 @@ def test_linear() -> None:
     %h: f32[N,2] = linear(%x, %w.folded, %b.folded) from h, y
     output "y" = %h
     """
-    turns(clean, before, after)
+    turns(fold_batch_norm, before, after)
 
 
 def test_in_front_of_linear() -> None:
@@ -133,7 +120,7 @@ def test_in_front_of_linear() -> None:
     %y: f32[N,2] = linear(%x, %w.folded, %b.folded) from y, h
     output "y" = %y
     """
-    turns(clean, before, after)
+    turns(fold_batch_norm, before, after)
 
 
 # ---- every geometry, against float64 ----------------------------------------------------

@@ -59,8 +59,6 @@ def test_in_inference_parameters_fold_to_frozen_ones() -> None:
     after = """
     graph inference
     input %x: f32[1,2]
-    param %w: f32[2,2] = {1, 2, 3, 4}
-    buffer %s: f32[2,2] = {2, 2, 2, 2}
     frozen %t.folded: f32[2,2] = {2, 6, 4, 8}
     %y: f32[1,2] = linear(%x, %t.folded)
     output "y" = %y
