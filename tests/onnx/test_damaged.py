@@ -130,6 +130,18 @@ def test_a_broken_rule_is_named(edit: Callable[[onnx.ModelProto], Any], reason: 
     rejected(edited(edit), reason)
 
 
+@pytest.mark.parametrize("name", ["Relu", "act", "N", "s", "w", "alpha", "tinygraph.kind", "key", "com.x"])
+def test_names_that_are_not_text_are_rejected(name: str) -> None:
+    proto = good()
+    proto.graph.node[1].attribute.add(name="alpha", type=1)
+    proto.graph.initializer[0].metadata_props.add(key="tinygraph.kind", value="key")
+    proto.graph.node[0].domain = "com.x"
+    whole = proto.SerializeToString()
+    field = bytes([len(name)]) + name.encode()
+    assert field in whole
+    rejected(whole.replace(field, field[:-1] + b"\xff"), "not UTF-8")
+
+
 def test_an_input_too_large_for_any_machine_makes_a_graph() -> None:
     graph = from_proto(model([node("Relu", "x", "y")], {"x": [2**63 - 1, 2**63 - 1]}, {"y": None}))
     assert graph.outputs[0][1].type.size == (2**63 - 1) ** 2

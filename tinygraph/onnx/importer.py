@@ -41,10 +41,12 @@ class OnnxImporter:
 
     Raises:
         ModelFormatError: the model does not say which opset it uses, or one that is too old
-            or too new.
+            or too new; or its names are no text.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        if not all(isinstance(text, str) for text in _texts(model)):
+            raise ModelFormatError("it has names that are not UTF-8")
         self._proto = model.graph
         self._opsets = _opsets(model)
         self._functions = {(f.domain, f.name) for f in model.functions}
@@ -240,6 +242,22 @@ class OnnxImporter:
                 name = tensor.dtype(declared).name
                 raise ModelFormatError(f"the output {info.name!r} is declared {name}, but it is {value.type}")
             yield info.name, value
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[str]:
+    """All names of a model; protobuf gives bytes for those that are not UTF-8."""
+    graph = model.graph
+    yield model.producer_name
+    yield from (entry.domain for entry in model.opset_import)
+    for info in (*graph.input, *graph.output):
+        yield info.name
+        yield from (dim.dim_param for dim in info.type.tensor_type.shape.dim)
+    for described in (*graph.initializer, *graph.node):
+        yield described.name
+        yield from (text for entry in described.metadata_props for text in (entry.key, entry.value))
+    for node in graph.node:
+        yield from (node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def _opsets(model: onnx.ModelProto) -> dict[str, int]:
