@@ -68,7 +68,10 @@ class TensorType:
     @property
     def dims(self) -> tuple[int, ...]:
         """The shape, all of it numbers; ShapeError if a dimension is symbolic."""
-        return tuple(self._known(d) for d in self.shape)
+        for dim in self.shape:
+            if isinstance(dim, Symbol):
+                raise ShapeError(f"the dimension {dim} of {self} has no number yet: bind it first")
+        return self.shape  # type: ignore[return-value]  # all of them are numbers
 
     @property
     def size(self) -> int:
@@ -91,11 +94,6 @@ class TensorType:
     def bind(self, dims: Mapping[str, int]) -> TensorType:
         """The type with symbols replaced by their numbers."""
         return self.with_shape(dims.get(d, d) if isinstance(d, Symbol) else d for d in self.shape)
-
-    def _known(self, dim: Dim) -> int:
-        if isinstance(dim, Symbol):
-            raise ShapeError(f"the dimension {dim} of {self} has no number yet: bind it first")
-        return dim
 
     def __str__(self) -> str:
         return f"{dtype_name(self.dtype)}[{','.join(map(str, self.shape))}]"
