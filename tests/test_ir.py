@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.growth import assert_linear
 from tinygraph import ops
 from tinygraph.errors import ShapeError, UsageError
 from tinygraph.ir import Builder, Graph, Index, Node, Rewriter, Symbol, TensorType, Value, Where, frozen, rewrite
@@ -429,15 +429,6 @@ def chain(length: int) -> Graph:
     return tg.trace(fn, tg.Spec(("N", 2)))
 
 
-def best_of_three(fn: Callable[[], Any]) -> float:
-    times = []
-    for _ in range(3):
-        begin = time.process_time()
-        fn()
-        times.append(time.process_time() - begin)
-    return min(times)
-
-
 @pytest.fixture(scope="module")
 def chains() -> tuple[Graph, Graph]:
     return chain(5_000), chain(20_000)
@@ -456,11 +447,8 @@ LINEAR: dict[str, Callable[[Graph], Any]] = {
 
 @pytest.mark.parametrize("fn", LINEAR.values(), ids=LINEAR.keys())
 def test_long_chains_take_linear_time(fn: Callable[[Graph], Any], chains: tuple[Graph, Graph]) -> None:
-    small, large = chains
-    ratio = best_of_three(lambda: fn(large)) / max(best_of_three(lambda: fn(small)), 1e-4)
-    assert ratio < 4 * 1.6
+    assert_linear(fn, *chains)
 
 
 def test_long_dumps_are_read_in_linear_time(chains: tuple[Graph, Graph]) -> None:
-    small, large = map(str, chains)
-    assert best_of_three(lambda: tg.parse(large)) / best_of_three(lambda: tg.parse(small)) < 4 * 1.6
+    assert_linear(tg.parse, *map(str, chains))

@@ -16,6 +16,7 @@ import pytest
 from threadpoolctl import ThreadpoolController
 
 import tinygraph as tg
+from tests.growth import assert_linear
 from tinygraph import nn, ops
 from tinygraph.errors import ShapeError, TraceError, UsageError
 from tinygraph.ir import Array, Builder, Graph, TensorType
@@ -724,19 +725,9 @@ def chain(length: int) -> Graph:
     return tg.trace(fn, tg.Spec((2,)))
 
 
-def best_of_three(fn: Callable[[], Any]) -> float:
-    times = []
-    for _ in range(3):
-        begin = time.process_time()
-        fn()
-        times.append(time.process_time() - begin)
-    return min(times)
-
-
 def test_a_long_chain_is_planned_in_linear_time() -> None:
     small, large = chain(5_000), chain(20_000)
-    ratio = best_of_three(lambda: Session(large)) / best_of_three(lambda: Session(small))
-    assert ratio < 4 * 1.6
+    assert_linear(Session, small, large)
     run = Session(large)
     assert run.memory.activations == 2 * 8
     np.testing.assert_array_equal(run(arange(2)), arange(2))
