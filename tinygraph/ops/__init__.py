@@ -1,5 +1,7 @@
 """Every op, one room each (see base.py for the contract), and its public functions."""
 
+# ruff: noqa: F403  # the __all__ of each room says what is public
+
 from tinygraph.ops.arithmetic import *
 from tinygraph.ops.conv import *
 from tinygraph.ops.conv_transpose import *
@@ -11,9 +13,9 @@ from tinygraph.ops.matmul import *
 from tinygraph.ops.norm import *
 from tinygraph.ops.pad import *
 from tinygraph.ops.pool import *
-from tinygraph.ops.pool_grad import *
-from tinygraph.ops.pool_average import *
 from tinygraph.ops.pool_adaptive import *
+from tinygraph.ops.pool_average import *
+from tinygraph.ops.pool_grad import *
 from tinygraph.ops.prelu import *
 from tinygraph.ops.reduce import *
 from tinygraph.ops.shape import *
