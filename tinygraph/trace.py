@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -231,10 +232,16 @@ def source_line() -> str:
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         if not module.startswith("tinygraph.") or module.startswith("tinygraph.models."):
-            path = PurePath(frame.f_code.co_filename)
-            return f"{'/'.join(filter(None, (path.parent.name, path.name)))}:{frame.f_lineno}"
+            return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]  # the loop ends at the outermost frame
     return ""
+
+
+@cache
+def _short(filename: str) -> str:
+    """File and folder, without the path of this machine."""
+    path = PurePath(filename)
+    return "/".join(filter(None, (path.parent.name, path.name)))
 
 
 class Tensor(Symbolic):
