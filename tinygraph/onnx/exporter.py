@@ -75,7 +75,7 @@ class OnnxExporter:
     def const(self, array: Any) -> str:
         """Adds an initializer; its name."""
         assert self._node is not None
-        proto = tensor.to_proto(self._fresh(f"{self._node.name}.const"), np.asarray(array))
+        proto = tensor.write(onnx.TensorProto(), np.asarray(array), self._fresh(f"{self._node.name}.const"))
         metadata.write(proto, "kind", "const")
         self.constants.append(proto)
         return proto.name
@@ -132,5 +132,5 @@ def _attribute(schema: onnx.defs.OpSchema, name: str, value: Any) -> onnx.Attrib
     elif kind == kind.FLOATS:
         value = [float(x) for x in value]
     elif kind == kind.TENSOR:
-        value = tensor.to_proto("", np.asarray(value))
+        value = tensor.write(onnx.TensorProto(), np.asarray(value))
     return helper.make_attribute(name, value, attr_type=kind.value)

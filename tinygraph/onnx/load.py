@@ -35,9 +35,8 @@ def load(source: str | os.PathLike[str] | bytes | BinaryIO) -> Graph:
             of its operators; or its numbers are kept in other files.
         UnsupportedOp: it uses operators that tinygraph does not know; lists them all.
     """
-    content = _content(source)
     try:
-        return from_proto(_parse(content))
+        return from_proto(_parse(_content(source)))
     except (ModelFormatError, UnsupportedOp) as error:
         if isinstance(source, (str, os.PathLike)):
             raise type(error)(f"{Path(source).name}: {error}") from error

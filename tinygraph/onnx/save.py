@@ -62,24 +62,22 @@ def to_proto(graph: Graph) -> onnx.ModelProto:
     for node in graph.nodes:
         export.convert(node)
     export.finish()
-    weights = []
-    for value in graph.data:
-        if value in read:
-            weights.append(tensor.to_proto(export.names[value], graph.array(value)))
-            metadata.write(weights[-1], "kind", value.kind)
-    return helper.make_model(
-        helper.make_graph(
-            export.protos,
-            "graph",
-            [_info(export.names[v], v) for v in graph.inputs],
-            [_info(name, v) for name, v in graph.outputs],
-            weights + export.constants,
-        ),
+    inputs = [_info(export.names[v], v) for v in graph.inputs]
+    outputs = [_info(name, v) for name, v in graph.outputs]
+    model = helper.make_model(
+        helper.make_graph(export.protos, "graph", inputs, outputs),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name=metadata.PRODUCER,
         producer_version=tinygraph.__version__,
     )
+    weights = model.graph.initializer  # filled in place: a helper would copy them, twice
+    for value in graph.data:
+        if value in read:
+            weight = tensor.write(weights.add(), graph.array(value), export.names[value])
+            metadata.write(weight, "kind", value.kind)
+    weights.extend(export.constants)
+    return model
 
 
 def _info(name: str, value: Value) -> onnx.ValueInfoProto:

@@ -115,11 +115,14 @@ def _typed(numbers: object, wanted: np.dtype[Any]) -> Array:
     return array
 
 
-def to_proto(name: str, array: Array) -> onnx.TensorProto:
-    """The tensor under that name, as raw little-endian bytes.
+def write(tensor: onnx.TensorProto, array: Array, name: str = "") -> onnx.TensorProto:
+    """Fills a new tensor with an array, as raw little-endian bytes, and gives it back.
 
     Raises:
         UsageError: ONNX has no such dtype.
     """
-    raw = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    return onnx.TensorProto(name=name, dims=array.shape, data_type=elem_type(array.dtype), raw_data=raw)
+    tensor.name = name
+    tensor.data_type = elem_type(array.dtype)
+    tensor.dims.extend(array.shape)
+    tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    return tensor
