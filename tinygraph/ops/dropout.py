@@ -41,6 +41,8 @@ class Dropout(Op):
             raise ShapeError(f"the random key must be u64[2], got {key}")
         if not 0 <= self.p <= 1:
             raise ShapeError(f"the probability of dropping must be from 0 to 1, got {self.p}")
+        if self.stream < 0:
+            raise ShapeError(f"the stream must be a whole number >= 0, got {self.stream}")
         return x
 
     def kernel(self, x: Array, key: Array) -> Array:

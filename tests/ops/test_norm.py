@@ -1,0 +1,145 @@
+"""Normalizations: what is refused, means far from zero, gradients of single outputs, ONNX's variants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+import tinygraph as tg
+from tests.ops.checks import close, execute
+from tests.ops.test_onnx_forms import model
+from tinygraph import ops
+from tinygraph.autodiff import vjp_graph
+from tinygraph.errors import ShapeError, UnsupportedOp
+from tinygraph.ir import Array, TensorType
+from tinygraph.ops.lrn import Lrn
+from tinygraph.ops.norm import BatchNorm
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((4, 3, 2, 2)).astype(np.float32)
+V = np.array([0.5, 1.0, 2.0], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ops.batch_norm(X, V[:2], V, V, V), r"f32\[2\] does not fit the 3 channels of f32\[4,3,2,2\]"),
+        (lambda: ops.batch_norm(X, V, V, V, V[:, None]), r"f32\[3,1\] does not fit"),
+        (lambda: ops.batch_norm(X, V, V, V.astype(np.float64), V), "dtypes differ: float32, float64"),
+        (lambda: ops.batch_norm(V, V, V, V, V), r"wants \[N, C, ...\], got f32\[3\]"),
+        (lambda: ops.batch_norm_train(X[:0], V, V), "there is nothing to average"),
+        (lambda: ops.batch_norm_train(X.astype(np.int32), V, V), "dtypes differ"),
+        (lambda: ops.lrn(X, 0), "the window must have at least 1 channel, got 0"),
+        (lambda: ops.lrn(X, 5, alpha_over="two"), "alpha is over 'size' or 'one', got 'two'"),
+        (lambda: ops.lrn(V, 5), r"wants \[N, C, ...\]"),
+    ],
+)
+def test_what_does_not_fit_is_refused(call: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        call()
+
+
+def prepared(mean: float, variance: float, eps: float) -> tuple[str, float]:
+    """The algorithm for such statistics, and its error against float64 for inputs around that mean."""
+    x = (mean + np.sqrt(variance + eps) * RNG.standard_normal((2, 3, 40, 30))).astype(np.float32)
+    vectors = [V, V, np.full(3, mean, np.float32), np.full(3, variance, np.float32)]
+    op = BatchNorm(eps)
+    types = [TensorType(a.shape, a.dtype) for a in (x, *vectors)]
+    assert op.lower(types, [None] * 5, 1) is None
+    assert op.lower(types, [None, *vectors[:3], None], 1) is None
+    kernel = op.lower(types, [None, *vectors], 1)
+    y = np.empty_like(x)
+    kernel.run([x, *vectors], [y], np.empty(kernel.workspace, np.uint8))
+    wanted = op.kernel(*(a.astype(np.float64) for a in (x, *vectors)))
+    return kernel.algorithm, float(np.abs(y - wanted).max())
+
+
+def test_two_steps_where_they_are_exact() -> None:
+    algorithm, error = prepared(mean=0.5, variance=1.0, eps=1e-5)
+    assert algorithm == "scale_shift"
+    assert error < 3e-6
+
+
+@pytest.mark.parametrize("eps", [1e-5, 1e-8])
+def test_a_mean_far_above_the_deviation_is_subtracted_first(eps: float) -> None:
+    algorithm, error = prepared(mean=1000.0, variance=1e-12, eps=eps)
+    assert algorithm == "center_scale_shift"
+    assert error < 3e-6  # in two steps it would be more than 0.01
+
+
+@pytest.mark.parametrize("output", ["output.0", "output.1", "output.2"])
+def test_each_output_of_batch_normalization_has_its_own_gradient(output: str) -> None:
+    x, gamma, beta = X.astype(np.float64), V.astype(np.float64), V.astype(np.float64)
+    specs = [tg.Spec(a.shape, np.float64) for a in (x, gamma, beta)]
+    graph = tg.trace(lambda x, gamma, beta: ops.batch_norm_train(x, gamma, beta), *specs)
+    slopes = vjp_graph(graph, ["x", "gamma", "beta"], [output])
+    position = [name for name, _ in graph.outputs].index(output)
+    cotangent = RNG.standard_normal(graph.outputs[position][1].type.dims)
+    gradients = execute(slopes, [x, gamma, beta, cotangent])[-3:]
+
+    def weighted(*arrays: Array) -> float:
+        return float(np.sum(ops.batch_norm_train(*arrays)[position] * cotangent))
+
+    for i, gradient in enumerate(gradients):
+        arrays = [x, gamma, beta]
+        direction = RNG.standard_normal(arrays[i].shape)
+        ahead, behind = ([*arrays[:i], arrays[i] + s * direction, *arrays[i + 1 :]] for s in (1e-6, -1e-6))
+        measured = (weighted(*ahead) - weighted(*behind)) / 2e-6
+        assert abs(measured - np.sum(gradient * direction)) < 1e-6
+
+
+def test_statistics_of_an_open_batch() -> None:
+    graph = tg.trace(lambda x: ops.batch_norm_train(x, V, V), tg.Spec(("N", 3, 2, 2)))
+    slopes = vjp_graph(graph, ["x"], ["output.0", "output.1", "output.2"])
+    given = [X, X, V, V]
+    close(execute(slopes.bind(N=4), given), execute(vjp_graph(graph.bind(N=4), ["x"]), given), 1e-6, "bound later")
+
+
+def test_large_maps_are_normalized_a_block_at_a_time() -> None:
+    x = RNG.standard_normal((3, 8, 120, 50)).astype(np.float32)
+    for op in (Lrn(5, alpha=0.5), Lrn(4, alpha=0.5, beta=0.6)):
+        kernel = op.lower([TensorType(x.shape)], [None], 1)
+        y = np.empty_like(x)
+        kernel.run([x], [y], np.empty(kernel.workspace, np.uint8))
+        close([y], [op.kernel(x.astype(np.float64))], 1e-6, "rows")
+
+
+FORMS = [
+    ("BatchNormalization", 14, [X, V, V, -V, V], {"epsilon": 0.1, "training_mode": 0}),
+    ("BatchNormalization", 15, [X[:, :, 0, 0], V, V, -V, V], {"epsilon": 1e-3}),
+    ("BatchNormalization", 15, [X.astype(np.float16), V, V, -V, V], {}),
+    ("LRN", 13, [X[:3], None], {"size": 3, "alpha": 0.5, "beta": 0.6, "bias": 2.0}),
+    ("LRN", 13, [X[:3], None], {"size": 2}),
+]
+
+
+@pytest.mark.parametrize(("op_type", "opset", "inputs", "attributes"), FORMS)
+def test_forms_of_onnx(op_type: str, opset: int, inputs: list[Any], attributes: dict[str, Any]) -> None:
+    inputs = [a for a in inputs if a is not None]
+    content = model(op_type, inputs, opset, **attributes)
+    wanted = ReferenceEvaluator(onnx.load_from_string(content)).run(None, {"x0": inputs[0]})
+    loaded = tg.load(content)
+    assert loaded.outputs[0][1].type.dtype == inputs[0].dtype
+    close(execute(loaded, inputs[:1]), wanted, 1e-5 if inputs[0].dtype == np.float32 else 2e-3, op_type)
+
+
+def test_batch_normalization_before_opset_14() -> None:  # onnx.reference takes these for training
+    for opset, attributes in ((7, {"spatial": 1}), (9, {"momentum": 0.9})):
+        loaded = tg.load(model("BatchNormalization", [X, V, V, -V, V], opset, **attributes))
+        close(execute(loaded, [X]), [ops.batch_norm(X, V, V, -V, V)], 0, f"opset {opset}")
+    with pytest.raises(UnsupportedOp, match="spatial=0"):
+        tg.load(model("BatchNormalization", [X, V, V, -V, V], 7, spatial=0))
+
+
+def test_statistics_from_a_file_are_buffers() -> None:
+    loaded = tg.load(model("BatchNormalization", [X, V, V, -V, V], 15))
+    assert [v.kind for v in loaded.data] == ["param", "param", "buffer", "buffer"]
+
+
+def test_batch_normalization_in_training_mode_is_refused() -> None:
+    with pytest.raises(UnsupportedOp, match="export the model for inference"):
+        tg.load(model("BatchNormalization", [X, V, V, -V, V], 15, training_mode=1))
