@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 import tinygraph as tg
 from tinygraph import ops
+from tinygraph.autodiff import gradients
 from tinygraph.ir import TensorType, infer
 from tinygraph.ops.conv import Conv, ConvWeightGrad
 from tinygraph.ops.conv_transpose import ConvTranspose
@@ -42,7 +43,7 @@ X, W, B = zeros(1, 4, 5, 6), zeros(8, 4, 3, 3), zeros(8)
         (lambda: ops.conv2d(X, W, padding=-1), "padding must be a whole number >= 0, got -1"),
         (lambda: ops.conv2d(X, W, dilation=3), "a window of extent 7 is larger than 5 positions padded by 0 and 0"),
         (lambda: ops.conv2d(X, zeros(8, 4, 0, 3)), "kernel must be a whole number >= 1, got 0"),
-        (lambda: ops.conv2d(X[0], W), "the input has 3 axes and its partner 4|a kernel with 2 spatial axes"),
+        (lambda: ops.conv2d(X[0], W), "the input has 3 axes and the weight 4|a kernel with 2 spatial axes"),
         (lambda: ops.conv1d(X, W), r"1 spatial axes has 3 axes in all, got f32\[8,4,3,3\]"),
         (lambda: ops.conv(X[0, 0], zeros(8, 4)), "with 1 or more spatial axes"),
         (lambda: ops.conv2d(X.astype(int), W.astype(int)), "floating-point"),
@@ -70,7 +71,9 @@ def test_what_does_not_fit_is_refused_with_its_numbers(call: Any, message: str) 
     ("op", "types", "message"),
     [
         (Conv(stride=(1,)), (X, W), "stride .* 1 entries for 2 spatial axes"),
-        (Conv(padding=((1, 1),)), (X, W), "padding .* 1 entries for 2 spatial axes"),
+        (Conv(padding=((1, 1),)), (X, W), "padding .* a .front, behind. pair for each of 2 spatial axes"),
+        (Conv(padding=(1, 1)), (X, W), "padding 1 must have an entry for each axis"),  # type: ignore[arg-type]
+        (Conv(stride=2), (X, W), "stride 2 must have an entry for each axis"),  # type: ignore[arg-type]
         (Conv(padding=((-1, 3), (0, 0))), (X, W), "padding must be a whole number >= 0, got -1"),
         (ConvTranspose(output_size=(6, 8)), (X, W[:4]), r"would not take output_size \(6, 8\) to the input's \(5, 6\)"),
         (ConvTranspose(output_size=(7,)), (X, W[:4]), "would not take output_size"),
@@ -121,6 +124,22 @@ def test_linear_and_matmul_of_open_sizes() -> None:
     assert graph.outputs[0][1].type == TensorType(("N", "T", 5))  # type: ignore[arg-type]
     graph = tg.trace(ops.matmul, tg.Spec(("N", 1, "T", 4)), tg.Spec((3, 4, "S")))
     assert graph.outputs[0][1].type == TensorType(("N", 3, "T", "S"))  # type: ignore[arg-type]
+
+
+def test_gradients_of_open_sizes_are_those_of_bound_ones() -> None:
+    def loss(x: Any) -> Any:
+        y = ops.conv1d(x, np.ones((4, 2, 3)), np.ones(4), padding=1)
+        return ops.sum(ops.tanh(ops.linear(y, np.full((3, 5), 0.1), np.ones(3))))
+
+    x = rng().standard_normal((2, 2, 5))
+    opened = tg.trace(loss, tg.Spec(("N", 2, 5), np.float64, "x"))
+    weights = ["x", *(v.name for v in opened.data)]
+    graph = gradients(opened, wrt=weights)
+    found = tg.compile(graph, passes="none")(x)
+    wanted = tg.compile(gradients(opened.bind(N=2), wrt=weights), passes="none")(x)
+    assert len(found) == 6
+    for name, array in found.items():
+        np.testing.assert_allclose(array, wanted[name], atol=1e-12)
 
 
 def test_matmul_of_vectors_is_numpys() -> None:

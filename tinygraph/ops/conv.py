@@ -65,12 +65,12 @@ class Convolution(Op):
         """How many windows fit on each axis."""
         return output_sizes(sizes, kernel, self.stride, self.padding, self.dilation)
 
-    def check(self, x: TensorType, other: TensorType) -> None:
-        """Raises ShapeError unless both are [*, *, *spatial] of one rank and the groups divide their channels."""
+    def check(self, x: TensorType, other: TensorType, what: str) -> None:
+        """Raises ShapeError unless both arrays have the same number of spatial axes, and there is a group."""
         if x.ndim < 3:
             raise ShapeError(f"wants an input [N, C, *spatial] with 1 or more spatial axes, got {x}")
         if other.ndim != x.ndim:
-            raise ShapeError(f"the input has {x.ndim} axes and its partner {other.ndim}; want the same number")
+            raise ShapeError(f"the input has {x.ndim} axes and the {what} {other.ndim}; they must have as many")
         if isinstance(self.groups, bool) or not isinstance(self.groups, int) or self.groups < 1:
             raise ShapeError(f"groups must be a whole number >= 1, got {self.groups!r}")
 
@@ -105,7 +105,7 @@ def check_bias(bias: Sequence[TensorType], channels: int) -> None:
 
 
 def add_bias(y: Array, bias: Sequence[Array]) -> Array:
-    """Y + b along the channel axis 1, if there is a bias."""
+    """The bias, if there is one, added along the channel axis 1."""
     return y + bias[0].reshape(-1, *[1] * (y.ndim - 2)) if bias else y
 
 
@@ -146,7 +146,7 @@ class Conv(Convolution):
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         floating(x, w, *bias)
-        self.check(x, w)
+        self.check(x, w, "weight")
         k, per_group, *kernel = w.dims
         if self.divided(x.shape[1], "the input channels") != per_group:
             raise ShapeError(
@@ -202,7 +202,7 @@ class ConvWeightGrad(Convolution):
 
     def infer(self, x: TensorType, g: TensorType) -> TensorType:
         floating(x, g)
-        self.check(x, g)
+        self.check(x, g, "cotangent")
         per_group = self.divided(x.shape[1], "the input channels")
         k = self.divided(g.shape[1], "the output channels") * self.groups
         counts = self.windows(x.shape[2:], self.kernel_size)

@@ -44,7 +44,7 @@ class ConvTranspose(Convolution):
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         floating(x, w, *bias)
-        self.check(x, w)
+        self.check(x, w, "weight")
         k, per_group, *kernel = w.dims
         if x.shape[1] != k:
             raise ShapeError(f"the weight reads {k} channels, the input has {x.shape[1]}")

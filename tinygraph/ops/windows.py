@@ -41,6 +41,13 @@ def _whole(number: Any, what: str, least: int) -> int:
     return int(number)
 
 
+def _check_each(values: Any, count: int, what: str, least: int) -> None:
+    """Raises ShapeError unless there are that many whole numbers, none of them too small."""
+    if not isinstance(values, (tuple, list)):
+        raise ShapeError(f"{what} {values!r} must have an entry for each axis")
+    per_axis(values, count, what, least)
+
+
 def extents(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
     """Positions that a window spans on each axis: k + (k-1)(d-1)."""
     return tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
@@ -138,14 +145,12 @@ def output_sizes(
         ShapeError: wrong counts, a stride or dilation below 1, negative padding, or no room
             for a single window.
     """
-    axes = len(sizes)
-    kernel = per_axis(kernel, axes, "kernel")
-    stride = per_axis(stride, axes, "stride")
-    dilation = per_axis(dilation, axes, "dilation")
-    if len(padding) != axes:
-        raise ShapeError(f"padding {padding} has {len(padding)} entries for {axes} spatial axes")
+    for value, what in ((kernel, "kernel"), (stride, "stride"), (dilation, "dilation")):
+        _check_each(value, len(sizes), what, 1)
+    if not isinstance(padding, tuple) or len(padding) != len(sizes):
+        raise ShapeError(f"padding {padding!r} must have a (front, behind) pair for each of {len(sizes)} spatial axes")
     for pair in padding:
-        per_axis(pair, 2, "padding", 0)
+        _check_each(pair, 2, "padding", 0)
     spans = extents(kernel, dilation)
     return tuple(_count(*axis, ceil_mode) for axis in zip(sizes, spans, stride, padding, strict=True))
 
