@@ -49,7 +49,7 @@ class OnnxImporter:
             raise ModelFormatError("it has names that are not UTF-8")
         self._proto = model.graph
         self._opsets = _opsets(model)
-        self._functions = {(f.domain, f.name) for f in model.functions}
+        self._functions = {f.name for f in model.functions if f.domain in _DEFAULT_DOMAIN}
         self._ours = model.producer_name == metadata.PRODUCER
         self._trace = Trace("inference")
         self._tensors: dict[str, Tensor] = {}  # by their names in the file
@@ -177,8 +177,8 @@ class OnnxImporter:
     # ---- nodes ----
 
     def _reader(self, node: onnx.NodeProto) -> Any:
-        ours = node.domain in _DEFAULT_DOMAIN and (node.domain, node.op_type) not in self._functions
-        return IMPORTERS.get(node.op_type) if ours else None
+        standard = node.domain in _DEFAULT_DOMAIN and node.op_type not in self._functions
+        return IMPORTERS.get(node.op_type) if standard else None
 
     def _convert(self, proto: onnx.NodeProto) -> None:
         """Calls the reader of a node; a node that is not supported is noted."""
@@ -193,7 +193,8 @@ class OnnxImporter:
             except UnsupportedOp as error:
                 self._refuse(proto, str(error))
             except Exception as error:  # a file that breaks the rules may trip a reader in any way
-                raise ModelFormatError(f"{_place(proto)}: {str(error).partition(chr(10))[0]}") from error
+                reason = str(error).partition("\n")[0] or type(error).__name__
+                raise ModelFormatError(f"{_place(proto)}: {reason}") from error
 
     def _call(self, reader: Any, proto: onnx.NodeProto) -> None:
         inputs = [self._tensors[name] if name else None for name in proto.input]

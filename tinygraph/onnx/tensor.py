@@ -35,6 +35,7 @@ _FIELDS: dict[int, str] = {
     onnx.TensorProto.FLOAT: "float_data",
     onnx.TensorProto.DOUBLE: "double_data",
 }
+_MOST_DIMS = 64  # of a NumPy array
 _ALL_FIELDS = ("string_data", "int32_data", "int64_data", "uint64_data", "float_data", "double_data")
 
 
@@ -84,6 +85,8 @@ def to_array(tensor: onnx.TensorProto) -> Array:
     filled = [name for name in _ALL_FIELDS if len(getattr(tensor, name))] + ["raw_data"] * bool(raw)
     if filled and filled not in (["raw_data"], [field]):
         raise ModelFormatError(f"its numbers are in {' and '.join(filled)}, want either raw_data or {field}")
+    if len(dims) > _MOST_DIMS:
+        raise ModelFormatError(f"it has {len(dims)} dims, more than the {_MOST_DIMS} that arrays may have")
     if min(dims, default=0) < 0:
         raise ModelFormatError(f"its dims {dims} are negative")
     if raw and len(raw) != prod(dims) * wanted.itemsize:
@@ -94,7 +97,7 @@ def to_array(tensor: onnx.TensorProto) -> Array:
     try:
         array = flat.reshape(dims)
     except ValueError as error:
-        raise ModelFormatError(f"its {len(dims)} dims cannot be those of an array: {error}") from None
+        raise ModelFormatError(f"its dims {dims} cannot be those of an array: {error}") from None
     array.flags.writeable = False
     return array
 
