@@ -23,12 +23,13 @@ from typing import Any
 from tinygraph import config
 from tinygraph.errors import ShapeError, UsageError, VerifyError
 from tinygraph.ir import Graph
-from tinygraph.passes.analyze import Totals, analyze
+from tinygraph.passes.analyze import analyze
 from tinygraph.passes.compare import Referee
 from tinygraph.passes.cse import cse
 from tinygraph.passes.dead_code import dead_code
 from tinygraph.passes.fold_batch_norm import fold_batch_norm
 from tinygraph.passes.fold_constants import fold_constants
+from tinygraph.passes.report import Totals
 from tinygraph.passes.simplify import simplify
 from tinygraph.text import diff, dump
 from tinygraph.verify import verify

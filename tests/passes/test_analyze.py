@@ -13,7 +13,7 @@ import pytest
 import tinygraph as tg
 from tinygraph.errors import ShapeError, UsageError
 from tinygraph.ir import Builder, Graph, TensorType
-from tinygraph.ops import avg_pool, conv, conv_transpose, linear, max_pool, pad, relu
+from tinygraph.ops import avg_pool, batch_norm_train, conv, conv_transpose, linear, max_pool, pad, relu
 from tinygraph.ops.arithmetic import Add
 from tinygraph.passes.analyze import analyze
 from tinygraph.passes.report import Report, Row
@@ -161,6 +161,17 @@ def test_shared_weights_count_once_and_their_macs_at_each_use() -> None:
     assert [row.params for row in report.rows] == [4, 0, 0]
     assert (report.totals.params, report.totals.macs) == (4, 8)
     assert report.totals.flops == 2 * 8 + 4
+
+
+def test_a_square_is_one_operation_per_element() -> None:
+    assert totals(lambda x: x * x, (3, 4)).flops == 12
+
+
+def test_all_outputs_of_a_node_are_activations() -> None:
+    graph = trace(batch_norm_train, Spec((4, 3)), Spec((3,)), Spec((3,)), mode="training")
+    (row,) = analyze(graph).rows
+    assert row.output_shape == (4, 3)
+    assert row.activation_bytes == (12 + 3 + 3) * 4
 
 
 def test_counts_are_python_integers_beyond_32_and_64_bits() -> None:
