@@ -137,7 +137,7 @@ class Extreme(Pool):
         return self.pooled(x)
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """Window elements - 1 per output element, padding counted."""
+        """(prod(kernel) - 1) per output element, padding counted."""
         return (self.taps - 1) * outputs[0].size
 
     def kernel(self, x: Array) -> Array:
@@ -172,11 +172,7 @@ class MaxPool(Extreme):
     smallest = False
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        if (
-            self.kernel_size == types[0].shape[2:]
-            and not any(map(any, self.padding))
-            and self.dilation == (1,) * len(self.kernel_size)
-        ):
+        if self.kernel_size == types[0].shape[2:] and not any(map(any, self.padding)):
             return export.node("GlobalMaxPool", inputs)
         return export.node("MaxPool", inputs, **onnx_attributes(self, types[0]))
 
@@ -189,9 +185,8 @@ class MinPool(Extreme):
     smallest = True
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        return export.node(
-            "Neg", [export.node("MaxPool", [export.node("Neg", inputs)], **onnx_attributes(self, types[0]))]
-        )
+        largest = export.node("MaxPool", [export.node("Neg", inputs)], **onnx_attributes(self, types[0]))
+        return export.node("Neg", [largest])
 
 
 def onnx_attributes(pool: Pool, x: TensorType) -> dict[str, Any]:

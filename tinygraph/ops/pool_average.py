@@ -59,7 +59,7 @@ class AvgPool(Average):
         return self.pooled(x)
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """Window elements per output element: additions and one division, padding counted."""
+        """1 per element of each window, padding counted: additions and one division."""
         return self.taps * outputs[0].size
 
     def kernel(self, x: Array) -> Array:
@@ -108,7 +108,7 @@ class AvgPoolGrad(Average):
         return x
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """Window elements + 1 per window: one division, and an addition at each tap, padding counted."""
+        """(prod(kernel) + 1) per window: one division, and an addition at each tap, padding counted."""
         return (self.taps + 1) * inputs[0].size
 
     def kernel(self, g: Array) -> Array:

@@ -68,7 +68,7 @@ class ExtremeGrad(Winners):
         return x
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """Window elements per window: comparisons to find the winner, and one addition."""
+        """1 per element of each window, padding counted: comparisons to find the winner, and one addition."""
         return self.taps * inputs[1].size
 
     def kernel(self, x: Array, g: Array) -> Array:
@@ -113,7 +113,7 @@ class ExtremeGather(Winners):
         return self.pooled(x)
 
     def flops(self, inputs: Types, outputs: Types) -> int:
-        """Window elements - 1 per output element: comparisons to find the winner."""
+        """(prod(kernel) - 1) per output element: comparisons to find the winner."""
         return (self.taps - 1) * outputs[0].size
 
     def kernel(self, x: Array, t: Array) -> Array:
