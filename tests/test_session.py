@@ -103,6 +103,23 @@ def test_the_same_answers_as_plain_kernels(net: Graph) -> None:
         np.testing.assert_allclose(run(x), want, rtol=1e-4, atol=1e-5)
 
 
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "Fortran order": np.asfortranarray,
+    "channels last": lambda x: np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
+    "reversed": lambda x: np.ascontiguousarray(x[:, ::-1, ::-1])[:, ::-1, ::-1],
+    "every other": lambda x: np.repeat(x, 2, 3)[..., ::2],
+    "not aligned": lambda x: np.frombuffer(b"." + x.tobytes(), F32, x.size, 1).reshape(x.shape),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_the_layout_of_an_input_does_not_matter(net: Graph, layout: Callable[[Array], Array]) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 2, 8, 8)).astype(F32)
+    run = tg.compile(net)
+    np.testing.assert_array_equal(layout(x), x)
+    np.testing.assert_allclose(run(layout(x)), run(x), rtol=1e-5, atol=1e-6)
+
+
 def test_unused_inputs_keep_their_place() -> None:
     run = session(lambda a, unused, b: a + b, (2,), (3,), (2,))
     np.testing.assert_array_equal(run(arange(2), arange(3), arange(2)), [0, 2])
