@@ -10,7 +10,9 @@ from tinygraph.ir import Graph, Node
 from tinygraph.tools.model_arg import show_shape
 
 _LONGEST = 40  # characters of one attribute
+_WINDOW = {"kernel_size", "stride", "padding", "dilation", "groups"}
 _REDUNDANT = {"shape", "output_size", "stops"}  # the shape of the output tells as much
+_PLAIN = {"starts": {0}, "steps": {1}}
 
 # The colour of a family goes with the room (file) of the op, so that no op is named here.
 _FAMILIES = {
@@ -63,15 +65,17 @@ def _others(node: Node) -> list[str]:
     shown = []
     for f in fields(node.op):  # type: ignore[arg-type]  # every registered op is a dataclass
         value = getattr(node.op, f.name)
-        if f.name in {"kernel_size", "stride", "padding", "dilation", "groups", *_REDUNDANT} or (
-            f.default is not MISSING and value == f.default
-        ):
+        if f.name in _WINDOW | _REDUNDANT or (f.default is not MISSING and value == f.default):
             continue
-        if isinstance(value, tuple) and len(value) <= 4 and not any(isinstance(v, tuple) for v in value):
-            shown.append(f"{f.name}={_same(value) if value else '()'}")
+        if _is_plain_list(value) and set(value) != _PLAIN.get(f.name):
+            shown.append(f"{f.name}={_same(value)}")
         elif isinstance(value, (bool, int, float, str)):
             shown.append(f"{f.name}={value}"[:_LONGEST])
     return shown
+
+
+def _is_plain_list(value: Any) -> bool:
+    return isinstance(value, tuple) and 0 < len(value) <= 4 and not any(isinstance(v, tuple) for v in value)
 
 
 def _scalars(node: Node, graph: Graph) -> list[str]:

@@ -36,6 +36,7 @@ _COMMANDS = {
     "models": "tinygraph.tools.networks",
     "ops": "tinygraph.tools.operators",
 }
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class Program(click.Group):
@@ -50,15 +51,6 @@ class Program(click.Group):
         command: click.Command = importlib.import_module(_COMMANDS[cmd_name]).command
         return command
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            status = super().invoke(ctx)
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except BrokenPipeError:
-            raise click.exceptions.Exit(PIPE_CLOSED) from None
-        return status
-
     def main(
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **options: Any
     ) -> NoReturn:
@@ -66,7 +58,13 @@ class Program(click.Group):
         args = list(sys.argv[1:] if args is None else args)
         options["standalone_mode"] = False
         try:
-            status = super().main(args, prog_name or "tinygraph", *rest, **options) or 0
+            status = super().main(args, prog_name or self.name, *rest, **options) or 0
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except SystemExit as end:
+            status = PIPE_CLOSED if end.code == 1 else end.code  # click ends so on a closed pipe
+        except BrokenPipeError:
+            status = PIPE_CLOSED
         except (click.Abort, KeyboardInterrupt):
             status = INTERRUPTED
         except Exception as error:
@@ -110,7 +108,9 @@ def _drain(stream: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-@click.command(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(
+    "tinygraph", cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(tinygraph.__version__, prog_name="tinygraph")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 def main() -> None:

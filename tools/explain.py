@@ -33,7 +33,7 @@ _STEPS = (
     Column("what changed", "summary", rank=0),
 )
 _SUMS = (
-    Column("", "quantity"),
+    Column("", "quantity", least=10),
     Column("before", "before", right=True),
     Column("after", "after", right=True),
     Column("change", "change", right=True, rank=1),

@@ -17,6 +17,7 @@ from tinygraph.ir import Array
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _SMALL = 128  # pixels; smaller inputs are of datasets whose images fill the frame
+_MOST_PIXELS = 100_000_000
 _PROGRAMS = {"EPS"}  # formats that Pillow hands to another program
 
 
@@ -58,14 +59,16 @@ class Preprocessing:
         """
         if len(shape) != 4 or shape[1] not in (1, 3):
             raise UsageError(f"the model takes {'x'.join(map(str, shape))}, which is no image: give a .npy file")
-        channels, height, width = shape[1:]
+        batch, channels, height, width = shape
+        if batch != 1:
+            raise UsageError(f"an image is a batch of 1, the model takes {batch}: give a .npy file")
         size = (crop, crop) if crop else (height, width)
         if size != (height, width):
             raise UsageError(
                 f"--crop {crop} does not fit the model, which takes {height}x{width}; --input-size changes that"
             )
         shorter = min(size)
-        resize = resize or max(size) * (256 if shorter >= _SMALL else 224) // 224
+        resize = resize or shorter * (256 if shorter >= _SMALL else 224) // 224
         if resize < shorter:
             raise UsageError(f"--resize {resize} is less than the {shorter} pixels that are cut out")
         numbers = {"--mean": tuple(mean), "--std": tuple(std)}
@@ -100,9 +103,15 @@ def _each(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
 
 
 def _resized(image: PIL.Image.Image, shorter: int, crop: tuple[int, int]) -> PIL.Image.Image:
-    """The image with its shorter side that long, or larger where the crop would not fit."""
-    scale = max(shorter / min(image.size), crop[0] / image.height, crop[1] / image.width)
-    size = (max(crop[1], int(image.width * scale + 1e-6)), max(crop[0], int(image.height * scale + 1e-6)))
+    """The image with its shorter side that long, or longer where the crop would not fit."""
+    height, width = crop
+    least = min(image.size)
+    shorter = max(shorter, -(-height * least // image.height), -(-width * least // image.width))
+    size = (shorter * image.width // least, shorter * image.height // least)
+    if size[0] * size[1] > _MOST_PIXELS:
+        raise UsageError(
+            f"the image is {image.width}x{image.height}; with its shorter side at {shorter} it is too large"
+        )
     return image.resize(size, PIL.Image.Resampling.BILINEAR)
 
 

@@ -38,9 +38,7 @@ class Output:
         stream = None if path else sys.stdout
         terminal = stream is not None and stream.isatty()
         self.color = color == "always" or (color == "auto" and terminal and not settings.no_color)
-        self.width = (
-            (_columns(stream) if stream and terminal else None) or (settings.columns if stream else None) or None
-        )
+        self.width = (_columns(stream) or settings.columns) if stream is not None and terminal else None
         self.encoding = (stream.encoding if stream else None) or "utf-8"
         self.boxes = _can_show("─", self.encoding) and (stream is None or _can_show("─", _locale_encoding()))
 
@@ -59,7 +57,7 @@ class Output:
 
 def _columns(stream: IO[str]) -> int | None:
     try:
-        return os.get_terminal_size(stream.fileno()).columns
+        return os.get_terminal_size(stream.fileno()).columns or None
     except (OSError, ValueError):
         return None
 

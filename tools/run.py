@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +121,14 @@ def _read(path: str, type: TensorType, preprocessing: dict[str, Any]) -> Array:
     if not path.endswith(".npy"):
         return Preprocessing.of(type.dims, **preprocessing)(path).astype(type.dtype)
     try:
-        array: Array = np.load(path, allow_pickle=False, mmap_mode="r")
+        array = np.load(path, allow_pickle=False, mmap_mode="r")
     except (ValueError, EOFError, SyntaxError) as error:
         raise UsageError(f"{path} is no array: {error}") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise UsageError(f"{path} holds several arrays: give one in a .npy file")
     if not np.can_cast(array.dtype, type.dtype, "same_kind"):
-        raise UsageError(
-            f"{path} holds {array.dtype}, which does not become {type.dtype} without loss of kind: cast it"
-        )
+        raise UsageError(f"{path} holds {array.dtype}, the model takes {type.dtype}: cast it")
     if (1, *array.shape) == type.dims:
         array = array[None]
     if array.shape != type.dims:
@@ -151,7 +153,7 @@ def _save(answers: dict[str, Array], path: str) -> None:
 def _tables(answers: dict[str, Array], top: int, style: Format, out: Output) -> str:
     scores = {name: array for name, array in answers.items() if _is_scores(array)}
     classes = [row for name, array in scores.items() for row in _top_rows(name, array, top)]
-    columns = _TOP
+    columns: Sequence[Column] = _TOP
     if style != "csv" and sum(map(len, scores.values())) == 1:
         columns, classes = _TOP[2:], [row[2:] for row in classes]
     ranges = [_range_row(name, array) for name, array in answers.items() if not _is_scores(array)]
@@ -196,11 +198,14 @@ def _range_row(name: str, array: Array) -> tuple[str | float | None, ...]:
 
 
 def _json(model: str, files: tuple[str, ...], answers: dict[str, Array], top: int) -> str:
-    outputs = {}
+    outputs: dict[str, dict[str, Any]] = {}
     for name, array in answers.items():
         outputs[name] = {"shape": array.shape, "dtype": array.dtype.name, "values": _plain(array)}
         if _is_scores(array):
-            outputs[name]["top"] = [[{"class": c, "probability": p} for c, p in best] for best in _top(array, top)]
+            outputs[name]["top"] = [
+                [{"class": c, "probability": p if math.isfinite(p) else None} for c, p in best]
+                for best in _top(array, top)
+            ]
     answer = {"schema": SCHEMA, "model": model, "inputs": files, "outputs": outputs}
     return json.dumps(answer, allow_nan=False) + "\n"
 

@@ -43,6 +43,7 @@ _SORT_KEYS: dict[str, Callable[[Row], int]] = {
     "flops": lambda row: row.flops,
     "memory": lambda row: row.activation_bytes,
 }
+_INDENT = " " * 13
 _CONVENTIONS = (
     "MACs are the multiply-adds of convolutions and matrix products, without bias. FLOPs are 2 x MACs "
     "plus every other arithmetic operation. Memory is that of the arrays which a layer makes; "
@@ -111,9 +112,11 @@ def _text(report: Report, rows: int, weight_bytes: int, out: Output) -> str:
     title = click.style(printable(report.model), bold=True) if out.color else printable(report.model)
     inputs = [f"input {name}: {type.dtype.name} {show_shape(type.shape)}" for name, type in report.inputs]
     hidden = [f"({len(report.rows)} of {rows} rows)", ""] if len(report.rows) < rows else []
-    lines = [title, *map(printable, inputs), "", table, *hidden, *_footer(report, weight_bytes)]
-    lines += ["", *textwrap.wrap(_CONVENTIONS, min(out.width or 100, 100))]
-    return "\n".join(lines) + "\n"
+    footer = _footer(report, weight_bytes)
+    if out.width is not None:
+        footer = [line for text in footer for line in textwrap.wrap(text, out.width, subsequent_indent=_INDENT)]
+    conventions = textwrap.wrap(_CONVENTIONS, min(out.width or 100, 100))
+    return "\n".join([title, *map(printable, inputs), "", table, *hidden, *footer, "", *conventions, ""])
 
 
 def _footer(report: Report, weight_bytes: int) -> list[str]:

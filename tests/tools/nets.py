@@ -1,0 +1,97 @@
+"""Small networks that the tests name on the command line, as tests.tools.nets:function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygraph import nn, ops
+from tinygraph.ir import Builder, Graph, TensorType, Where
+from tinygraph.nn import functional as F
+from tinygraph.ops.elementwise import Relu
+from tinygraph.trace import Spec, trace
+
+
+class Tiny(nn.Module):
+    """Two blocks and a classifier, on any number of channels."""
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(channels, 4, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(4))
+        self.body = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.ReLU())
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Any) -> Any:
+        """[N, channels, H, W] -> [N, 5]."""
+        x = self.body(F.relu(self.stem(x)))
+        return self.head(ops.mean(x, axis=(2, 3)))
+
+
+def tiny() -> nn.Module:
+    """The network above, on RGB."""
+    return Tiny()
+
+
+def open_batch() -> Graph:
+    """A graph whose batch is open."""
+    return trace(Tiny(), Spec(("N", 3, 8, 8), name="x"))
+
+
+def open_sizes() -> Graph:
+    """A graph whose batch and image sizes are open."""
+    return trace(lambda x: ops.relu(x), Spec(("N", 3, "H", "W"), name="x"))
+
+
+def two_inputs() -> Graph:
+    """A + b and a - b."""
+    specs = Spec((2, 3), name="a"), Spec((2, 3), name="b")
+    return trace(lambda a, b: {"sum": a + b, "difference": a - b}, *specs)
+
+
+def double() -> Graph:
+    """2 x, of [1, 3, 4, 4]: no scores of classes."""
+    return trace(lambda x: x * 2, Spec((1, 3, 4, 4), name="x"))
+
+
+def scores() -> Graph:
+    """-x, of [1, 3]: as if scores of three classes."""
+    return trace(lambda x: -x, Spec((1, 3), name="x"))
+
+
+HOSTILE = (
+    'quote"backslash\\',
+    "two\nlines",
+    "\\N\\G\\L",
+    "<b>&amp;</b>",
+    "<TABLE>",
+    "\x1b[31mred\x1b[0m",
+    "\x00\x07",
+    "right\u202eleft",
+    "\ud800",
+    "x" * 1000,
+    "-->",
+    "]]>",
+    "n0",
+    "é中",
+)
+
+
+def hostile() -> Graph:
+    """A graph with the names above everywhere."""
+    build = Builder()
+    inputs = [build.input(name, TensorType((1, 3))) for name in HOSTILE]
+    outputs = []
+    for name, value in zip(HOSTILE, inputs, strict=True):
+        (first,) = build.emit(Relu(), [value], [f"{name}1"], Where(f"{name}.a", name))
+        (second,) = build.emit(Relu(), [first], [f"{name}2"], Where(f"{name}.b", name))
+        outputs.append((name, second))
+    return build.finish(outputs)
+
+
+def fails() -> nn.Module:
+    """Raises what user code may raise."""
+    raise KeyError("weights")
+
+
+def number() -> int:
+    """Returns no network."""
+    return 3
