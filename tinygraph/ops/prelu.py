@@ -42,30 +42,35 @@ class PRelu(Op):
         if not x.ndim:
             raise ShapeError("wants x of at least one dimension")
         channels = x.shape[1] if x.ndim > 1 else 1
-        if weight.shape not in ((1,), (channels,)):
+        count = weight.shape[:1]
+        if count not in ((1,), (channels,)) or weight.shape not in (count, count + _behind_channels(x.ndim)):
             raise ShapeError(f"wants a weight of shape [1] or [{channels}]")
         return x
 
     def kernel(self, x: Array, weight: Array) -> Array:
-        return np.where(x > 0, x, x * weight.reshape(_along_channels(x.ndim)))
+        return np.where(x > 0, x, x * weight.reshape(-1, *_behind_channels(x.ndim)))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         (x, weight), c = inputs, cotangents[0]
         positive = compare(x, 0, ">")
         by_weight = where(positive, 0, c * x)
-        per_channel = weight.shape != (1,)
+        per_channel = weight.shape[0] != 1
         axes = [axis for axis in range(x.ndim) if axis != 1 or not per_channel]
-        slope = reshape(weight, (weight.shape[0], *_along_channels(x.ndim)[1:]))
+        slope = reshape(weight, (weight.shape[0], *_behind_channels(x.ndim)))
         return [where(positive, c, c * slope), reshape(sum(by_weight, axes), weight.shape)]
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        shape = export.const(np.array(_along_channels(types[0].ndim), np.int64))
-        return export.node("PRelu", [inputs[0], export.node("Reshape", [inputs[1], shape])])
+        x, weight = types
+        shape = (*weight.shape[:1], *_behind_channels(x.ndim))
+        if weight.shape in ((1,), shape):
+            return export.node("PRelu", inputs)
+        wide = export.node("Reshape", [inputs[1], export.const(np.array(shape, np.int64))])
+        return export.node("PRelu", [inputs[0], wide])
 
 
-def _along_channels(ndim: int) -> tuple[int, ...]:
-    """The shape, for ndarray.reshape, in which a weight meets axis 1."""
-    return (-1, *(1,) * (ndim - 2))
+def _behind_channels(ndim: int) -> tuple[int, ...]:
+    """The axes of size 1 behind its first with which a weight meets axis 1."""
+    return (1,) * (ndim - 2)
 
 
 def prelu(x: Tensor, weight: Tensor) -> Tensor:
@@ -73,7 +78,8 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
 
     Args:
         x: [N, C, *], floating.
-        weight: [C], or [1] for all channels; of x's dtype.
+        weight: [C], or [1] for all channels; of x's dtype. As in ONNX it may have an axis of
+            size 1 for each of x's axes behind the channels.
 
     Source: ONNX PRelu; He et al. 2015.
     """
@@ -83,6 +89,6 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
 @from_onnx("PRelu")
 def _prelu(node: Any, x: Tensor, slope: Tensor) -> Tensor:
     shape, ndim = type_of(slope).shape, type_of(x).ndim
-    if all(d == 1 for d in shape[1:]) and (len(shape) == ndim - 1 or shape == (1,)):
-        return prelu(x, reshape(slope, shape[:1]))
+    if shape == (1,) or (len(shape) == ndim - 1 and shape[1:] == _behind_channels(ndim)):
+        return prelu(x, slope)
     return where(compare(x, 0, ">"), x, mul(x, slope))

@@ -11,7 +11,7 @@ SPECIAL = fixed([0.0, -0.0, np.inf, -np.inf, np.nan, 1000.0, -1000.0, 1e-30])
 
 
 def prelu(op: PRelu, x: Array, weight: Array) -> Array:
-    y = np.empty(x.shape, x.dtype)
+    y, weight = np.empty(x.shape, x.dtype), weight.ravel()
     for i in np.ndindex(x.shape):
         w = weight[i[1]] if len(weight) > 1 else weight[0]
         y[i] = where(x[i] > 0, x[i], w * x[i])
@@ -20,6 +20,7 @@ def prelu(op: PRelu, x: Array, weight: Array) -> Array:
 
 CASES = [
     Case(PRelu(), [distinct(N, 3, 2, 2), real(3)], prelu, "channels"),
+    Case(PRelu(), [distinct(N, 3, 2, 2), real(3, 1, 1)], prelu, "channels as in ONNX"),
     Case(PRelu(), [distinct(N, 3, 2), real(1)], prelu, "shared"),
     Case(PRelu(), [distinct(N, 1, 2), real(1)], prelu, "one channel"),
     Case(PRelu(), [distinct(N, 3), real(3)], prelu, "matrix"),
