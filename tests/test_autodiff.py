@@ -380,6 +380,17 @@ def test_ops_off_the_path_are_not_asked() -> None:
     np.testing.assert_array_equal(found["grad.x"], [3, 4])
 
 
+def test_what_makes_a_source_or_an_independent_output_is_not_asked() -> None:
+    def fn(x: Any) -> Any:
+        hidden = apply(Opaque(), x)
+        return {"y": ops.exp(hidden), "hidden": hidden}
+
+    graph = tg.trace(fn, spec(2))
+    derived = vjp_graph(graph, wrt=["opaque"])
+    given = {"x": np.zeros(2), "cotangent.y": np.ones(2), "cotangent.hidden": np.array([2.0, 3.0])}
+    np.testing.assert_array_equal(evaluate(derived, given)["grad.opaque"], [3, 4])
+
+
 def test_integers_on_the_way_stop_the_gradient() -> None:
     graph = tg.trace(lambda x: ops.sum(ops.cast(ops.cast(x, np.int64), np.float64) * x), spec(2))
     found = evaluate(gradients(graph, wrt=["x"]), {"x": np.array([1.5, 2.5])})

@@ -125,14 +125,15 @@ class Session:
 def _owned(outputs: Sequence[Array], inputs: Sequence[Array]) -> list[Array]:
     """The outputs as arrays that share memory with nothing else.
 
-    Weights are read-only, so whatever shares memory with one shows it.
+    Weights are read-only, and so is every view of one. A part of a larger array is copied so
+    that it does not keep the whole alive.
     """
     taken = {id(_root(array)) for array in inputs}
     result = []
     for array in outputs:
         root = _root(array)
-        free = root.flags.owndata and root.flags.writeable and array.flags.writeable and root.nbytes == array.nbytes
-        if not free or id(root) in taken:
+        whole = root.nbytes == array.nbytes
+        if not (whole and array.flags.writeable) or id(root) in taken:
             array = array.copy()
             root = array
         taken.add(id(root))
