@@ -12,7 +12,7 @@ from tests.passes.checks import apply, error, leaves, ops, turns
 from tinygraph.ir import Graph, TensorType
 from tinygraph.nn.init import KaimingNormal, Seeded
 from tinygraph.ops import batch_norm, conv, conv_transpose, linear, relu, transpose
-from tinygraph.passes.fold_batch_norm import fold_batch_norm
+from tinygraph.passes.fold_batch_norm import Scaled, fold_batch_norm
 from tinygraph.passes.pipeline import optimize
 from tinygraph.runtime.evaluate import evaluate
 from tinygraph.text import parse
@@ -270,6 +270,26 @@ def test_recipes_stay_recipes() -> None:
     apply(fold_batch_norm, graph)
 
 
+def test_recipes_folded_on_both_sides_are_scaled_twice_and_rounded_once() -> None:
+    after = optimize(
+        parse("""
+        graph inference
+        input %x: f32[1,3,5,5]
+        param %w: f32[4,3,3,3] = kaiming_normal() seed=0 key="w"
+        param %u: f32[3] = {0.5, 2, 3}
+        param %v: f32[4] = {1, 2, 3, 4}
+        %a: f32[1,3,5,5] = batch_norm(%x, %u, %u, %u, %u)
+        %c: f32[1,4,3,3] = conv(%a, %w)
+        %y: f32[1,4,3,3] = batch_norm(%c, %v, %v, %v, %v)
+        output "y" = %y
+        """),
+        check=True,
+    )
+    (weight,) = (data for value, data in after.data.items() if value.type.ndim == 4)
+    assert isinstance(weight, Scaled)
+    assert isinstance(weight.weight, Seeded)
+
+
 # ---- what must be left alone ---------------------------------------------------------------
 
 
@@ -283,7 +303,11 @@ LEFT_ALONE = {
     "gamma is an input": {"param %gamma: f32[2] = {3, 1}": "input %gamma: f32[2]"},
     "variance + eps is 0": {"{3, 0}": "{3, -1}"},
     "variance + eps is negative": {"{3, 0}": "{3, -2}"},
-    "the scale leaves float32": {"{3, 1}": "{3, 3e38}", "eps=1.0": "eps=1e-30"},
+    "the scale leaves float32": {
+        "{3, 1}": "{3, 3e38}",
+        "eps=1.0": "eps=1e-30",
+        "mean: f32[2] = {1, 2}": "mean: f32[2] = {1, 0}",
+    },
     "the shift leaves float32": {
         "mean: f32[2] = {1, 2}": "mean: f32[2] = {1e38, 2}",
         "{3, 0}": "{3e-10, 1}",
