@@ -9,7 +9,11 @@ import onnx
 import pytest
 
 from tests.onnx.files import check_loaded, info, model, node
+from tests.ops.checks import graph_of
+from tests.ops.harness import Case
+from tests.ops.test_ops import ROWS
 from tinygraph.onnx.load import from_proto
+from tinygraph.onnx.save import to_proto
 from tinygraph.ops.base import IMPORTERS
 from tinygraph.runtime.evaluate import evaluate
 
@@ -97,3 +101,12 @@ def test_a_transposed_convolution_with_automatic_padding_valid_pads_nothing() ->
 def test_every_reader_reads_an_operator_that_onnx_has() -> None:
     known = {schema.name for schema in onnx.defs.get_all_schemas_with_history() if not schema.domain}
     assert set(IMPORTERS) <= known
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if not hasattr(type(row.op).to_onnx, "refuses")], ids=str)
+def test_a_second_round_trip_changes_nothing(row: Case) -> None:
+    once = from_proto(to_proto(graph_of(row, np.float32)))
+    twice = from_proto(to_proto(once))
+    assert str(twice) == str(from_proto(to_proto(twice)))
+    assert [name for name, _ in twice.outputs] == [name for name, _ in once.outputs]
+    assert len(twice.nodes) <= len(once.nodes)
