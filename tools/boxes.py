@@ -8,7 +8,7 @@ from typing import Literal
 
 from tinygraph.ir import Graph, Index, Node, Value
 from tinygraph.tools.caption import caption, family
-from tinygraph.tools.model_arg import show_shape
+from tinygraph.tools.table import show_shape
 
 Path = tuple[str, ...]
 Kind = Literal["op", "module", "port"]

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from tinygraph.ir import Graph, Node
-from tinygraph.tools.model_arg import show_shape
+from tinygraph.tools.table import show_shape
 
 _LONGEST = 40  # characters of one attribute
 _WINDOW = {"kernel_size", "stride", "padding", "dilation", "groups"}

@@ -108,9 +108,7 @@ def _drain(stream: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-@click.command(
-    "tinygraph", cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.command("tinygraph", cls=Program, context_settings=_SETTINGS)
 @click.version_option(tinygraph.__version__, prog_name="tinygraph")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 def main() -> None:

@@ -7,6 +7,7 @@ process.
 
 from __future__ import annotations
 
+import html
 import os
 import sys
 import tempfile
@@ -37,7 +38,7 @@ def use_own_font(folder: Path, source: bytes) -> None:
     (folder / "font.ttf").write_bytes(font)
     others = "" if source.isascii() else "".join(f"<dir>{path}</dir>" for path in _SYSTEM)
     config = folder / "fonts.conf"
-    config.write_text(_CONFIG.format(folder=folder, others=others))
+    config.write_text(_CONFIG.format(folder=html.escape(str(folder)), others=others), encoding="utf-8")
     os.putenv("FONTCONFIG_FILE", str(config))
 
 

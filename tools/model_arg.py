@@ -17,6 +17,7 @@ import tinygraph
 from tinygraph.errors import TinygraphError, UsageError
 from tinygraph.ir import Dim, Graph, Shape, Symbol, TensorType
 from tinygraph.nn.module import Module
+from tinygraph.tools.table import show_shape
 from tinygraph.trace import Spec, trace
 
 _CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -52,7 +53,7 @@ class Model:
         if not self.specs and not sizes:
             raise UsageError(f"{self.name} does not say what it takes: give --input-size, such as 1,3,224,224")
         specs = self.specs or tuple(Spec(shape, name=name) for name, shape in sizes)
-        shapes = _match([(s.name or "", s.type.shape) for s in specs], sizes)
+        shapes = _match([(s.name, s.type.shape) for s in self.specs], sizes) if self.specs else [s for _, s in sizes]
         if batch_size is not None:
             shapes = [_with_batch(shape, batch_size) for shape in shapes]
         return trace(self.module, *(replace(spec, shape=shape) for spec, shape in zip(specs, shapes, strict=True)))
@@ -154,7 +155,7 @@ def _size(text: str) -> tuple[str | None, Shape]:
     return name if colon else None, tuple(map(int, parts))
 
 
-def _match(inputs: Sequence[tuple[str, Shape]], sizes: Sequence[tuple[str | None, Shape]]) -> list[Shape]:
+def _match(inputs: Sequence[tuple[str | None, Shape]], sizes: Sequence[tuple[str | None, Shape]]) -> list[Shape]:
     """The shape of each input: by name, else in order, else as it is."""
     shapes = [shape for _, shape in inputs]
     names = [name for name, _ in inputs]
@@ -167,9 +168,7 @@ def _match(inputs: Sequence[tuple[str, Shape]], sizes: Sequence[tuple[str | None
         elif name in names:
             position = names.index(name)
         else:
-            raise UsageError(
-                f"there is no input {name!r}; the inputs are {', '.join(filter(None, names)) or 'without names'}"
-            )
+            raise UsageError(f"there is no input {name!r}; the inputs are {', '.join(filter(None, names))}")
         if len(shape) != len(shapes[position]):
             given, wanted = show_shape(shape), show_shape(shapes[position])
             raise UsageError(f"--input-size {given} does not fit the input {names[position]}, which is {wanted}")
@@ -218,8 +217,3 @@ def refuse_open_sizes(graph: Graph) -> Graph:
         inputs = ", ".join(f"{v.name} {show_shape(v.type.shape)}" for v in graph.inputs)
         raise UsageError(f"no number is known for {', '.join(open_sizes)} of the input {inputs}: give --input-size")
     return graph
-
-
-def show_shape(shape: Shape) -> str:
-    """A shape as people write it: 1x3x224x224."""
-    return "x".join(map(str, shape)) or "scalar"

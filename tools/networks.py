@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import click
 
 import tinygraph
-from tinygraph.tools.model_arg import show_shape
 from tinygraph.tools.options import answer_options, report_options
 from tinygraph.tools.output import Output
-from tinygraph.tools.table import Cell, Column, Format, as_text, count
+from tinygraph.tools.table import Cell, Column, Format, as_text, count, show_shape
 
 _COLUMNS = (
     Column("model", "model"),

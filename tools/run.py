@@ -16,10 +16,10 @@ from tinygraph.errors import UsageError
 from tinygraph.ir import Array, Graph, TensorType
 from tinygraph.nn.init import Seeded
 from tinygraph.tools.image import Preprocessing
-from tinygraph.tools.model_arg import Model, find, refuse_open_sizes, show_shape
+from tinygraph.tools.model_arg import Model, find, refuse_open_sizes
 from tinygraph.tools.options import answer_options, model_options, report_options
 from tinygraph.tools.output import Output, note
-from tinygraph.tools.table import Column, Format, as_text
+from tinygraph.tools.table import Column, Format, as_text, show_shape
 
 SCHEMA = 1
 

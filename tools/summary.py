@@ -11,7 +11,7 @@ import click
 import tinygraph
 from tinygraph.ir import Graph
 from tinygraph.passes.report import Report, Row
-from tinygraph.tools.model_arg import find, refuse_open_sizes, show_shape
+from tinygraph.tools.model_arg import find, refuse_open_sizes
 from tinygraph.tools.options import answer_options, model_options, report_options
 from tinygraph.tools.output import Output, note, printable
 from tinygraph.tools.table import (
@@ -23,6 +23,7 @@ from tinygraph.tools.table import (
     human_bytes,
     human_count,
     markdown_table,
+    show_shape,
     text_table,
 )
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 import click
 
+from tinygraph.ir import Shape
 from tinygraph.tools.output import Output, note, printable
 
 Cell = str | int | float | None
@@ -65,6 +66,11 @@ def human_count(number: float) -> str:
             return f"{number:.3g}{unit}"
         number /= 1000
     return f"{number:,.0f} P"
+
+
+def show_shape(shape: Shape) -> str:
+    """A shape as people write it: 1x3x224x224."""
+    return "x".join(map(str, shape)) or "scalar"
 
 
 def as_text(columns: Sequence[Column], rows: Sequence[Row], style: Format, out: Output) -> str:
