@@ -6,7 +6,8 @@ import hashlib
 
 import numpy as np
 
-from tinygraph.ir import Graph, Node, Replacement, Rewriter, Value
+from tinygraph.ir import Graph, Node, Value
+from tinygraph.rewrite import Replacement, Rewriter
 
 Key = tuple[object, ...]
 

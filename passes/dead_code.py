@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tinygraph.ir import Builder, Graph
+from tinygraph.build import Builder
+from tinygraph.ir import Graph
 
 
 def dead_code(graph: Graph) -> Graph:

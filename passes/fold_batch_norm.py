@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.ir import Array, Data, Graph, Node, Replacement, Rewriter, TensorType, Value, rewrite
+from tinygraph.ir import Array, Data, Graph, Node, TensorType, Value
 from tinygraph.ops.conv import Conv, Convolution
 from tinygraph.ops.conv_transpose import ConvTranspose
 from tinygraph.ops.matmul import Linear
 from tinygraph.ops.norm import BatchNorm
+from tinygraph.rewrite import Replacement, Rewriter, rewrite
 
 Float64 = np.ndarray[Any, np.dtype[np.float64]]
 

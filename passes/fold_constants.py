@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygraph.ir import Array, Graph, Kind, Node, Replacement, Rewriter, Value, rewrite
+from tinygraph.ir import Array, Graph, Kind, Node, Value
+from tinygraph.rewrite import Replacement, Rewriter, rewrite
 
 BUDGET = 16 * 2**20  # bytes
 _SMALL = 64  # bytes: a shape, a scalar

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygraph.ir import Graph, Node, Replacement, Rewriter, Value, rewrite
+from tinygraph.ir import Graph, Node, Value
 from tinygraph.ops.dropout import Dropout
 from tinygraph.ops.elementwise import Cast
 from tinygraph.ops.index import Concat, Slice
 from tinygraph.ops.pad import Pad
 from tinygraph.ops.shape import BroadcastTo, Reshape, Transpose
+from tinygraph.rewrite import Replacement, Rewriter, rewrite
 
 
 def simplify(graph: Graph) -> Graph:

@@ -12,12 +12,14 @@ import pytest
 import tinygraph as tg
 from tests.growth import assert_linear
 from tinygraph import ops
+from tinygraph.build import Builder
 from tinygraph.errors import ShapeError, UsageError
-from tinygraph.ir import Builder, Graph, Index, Node, Rewriter, Symbol, TensorType, Value, Where, frozen, rewrite
+from tinygraph.ir import Graph, Node, Symbol, TensorType, Value, Where, frozen
 from tinygraph.ops.arithmetic import Add
 from tinygraph.ops.elementwise import Cast, Exp, Relu
 from tinygraph.ops.matmul import Linear
 from tinygraph.ops.norm import BatchNormTrain
+from tinygraph.rewrite import Index, Rewriter, rewrite
 from tinygraph.text import equal
 
 X = TensorType((2, 3))

@@ -13,8 +13,9 @@ import pytest
 import tinygraph as tg
 from tests.sessions import ALIASES, F32, arange, as_dict, session, small_net, twice
 from tinygraph import nn, ops
+from tinygraph.build import Builder
 from tinygraph.errors import UsageError
-from tinygraph.ir import Array, Builder, Graph, TensorType
+from tinygraph.ir import Array, Graph, TensorType
 from tinygraph.runtime.evaluate import evaluate
 from tinygraph.runtime.lifetimes import lifetimes, owners, peak
 from tinygraph.runtime.plan import Memory

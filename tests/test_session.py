@@ -13,8 +13,9 @@ import tinygraph as tg
 from tests.growth import assert_linear
 from tests.sessions import F32, Scratchy, arange, refused, session, small_net
 from tinygraph import nn, ops
+from tinygraph.build import Builder
 from tinygraph.errors import ShapeError, TraceError, UsageError
-from tinygraph.ir import Array, Builder, Graph, TensorType
+from tinygraph.ir import Array, Graph, TensorType
 from tinygraph.ops.base import Op, apply, no_flops, no_macs, not_differentiable, not_in_onnx
 from tinygraph.runtime.evaluate import evaluate
 from tinygraph.runtime.session import Session

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 import tinygraph as tg
 from tinygraph import nn, ops
 from tinygraph.autodiff import gradients
+from tinygraph.build import Builder
 from tinygraph.errors import ModelFormatError
-from tinygraph.ir import Array, Builder, Graph, Symbol, TensorType, Where
+from tinygraph.ir import Array, Graph, Symbol, TensorType, Where
 from tinygraph.nn.init import INITIALIZERS, Constant, KaimingNormal, Normal, Seeded, Uniform
 from tinygraph.ops.arithmetic import Add
 from tinygraph.ops.elementwise import Relu

@@ -19,8 +19,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tinygraph import ops
+from tinygraph.build import Builder
 from tinygraph.errors import NotDifferentiable, ShapeError, UsageError
-from tinygraph.ir import NOWHERE, Builder, Graph, Node, TensorType, Value
+from tinygraph.ir import NOWHERE, Graph, Node, TensorType, Value
 from tinygraph.trace import Tensor, Trace
 
 

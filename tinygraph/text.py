@@ -25,11 +25,11 @@ from typing import Any, get_args
 
 import numpy as np
 
+from tinygraph.build import Builder
 from tinygraph.errors import ModelFormatError, ShapeError, TinygraphError
 from tinygraph.ir import (
     NOWHERE,
     Array,
-    Builder,
     Data,
     Graph,
     Kind,

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from tinygraph import ops
+from tinygraph.build import Builder
 from tinygraph.errors import TraceError
-from tinygraph.ir import NOWHERE, Builder, Dim, Graph, Mode, Shape, Symbol, TensorType, Value, Where
+from tinygraph.ir import NOWHERE, Dim, Graph, Mode, Shape, Symbol, TensorType, Value, Where
 from tinygraph.ops.base import Op, Symbolic
 
 if TYPE_CHECKING:

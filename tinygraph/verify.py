@@ -6,8 +6,9 @@ from typing import get_args
 
 import numpy as np
 
+from tinygraph.build import infer
 from tinygraph.errors import ShapeError, VerifyError
-from tinygraph.ir import Graph, Mode, Node, TensorType, Value, infer
+from tinygraph.ir import Graph, Mode, Node, TensorType, Value
 
 _WINDOW = 2  # lines of the program shown on each side of the culprit
 

@@ -15,7 +15,8 @@ import pytest
 import tinygraph as tg
 from tests.onnx.files import check_saved
 from tinygraph import nn, ops
-from tinygraph.ir import Builder, Graph, TensorType
+from tinygraph.build import Builder
+from tinygraph.ir import Graph, TensorType
 from tinygraph.nn.init import Seeded, Uniform
 from tinygraph.onnx.exporter import OPSET, OnnxExporter
 from tinygraph.onnx.save import to_proto

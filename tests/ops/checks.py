@@ -18,8 +18,9 @@ import tinygraph as tg
 from tests.ops.counted import Tally
 from tests.ops.harness import BATCH, Array, Case
 from tinygraph.autodiff import vjp_graph
+from tinygraph.build import infer
 from tinygraph.errors import NotDifferentiable, UnsupportedOp
-from tinygraph.ir import Graph, TensorType, infer
+from tinygraph.ir import Graph, TensorType
 from tinygraph.ops.base import Op, is_differentiable, no_macs
 from tinygraph.text import equal
 from tinygraph.trace import Trace

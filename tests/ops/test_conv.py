@@ -13,7 +13,8 @@ from onnx.reference import ReferenceEvaluator
 import tinygraph as tg
 from tinygraph import ops
 from tinygraph.autodiff import gradients
-from tinygraph.ir import TensorType, infer
+from tinygraph.build import infer
+from tinygraph.ir import TensorType
 from tinygraph.ops.conv import Conv, ConvWeightGrad
 from tinygraph.ops.conv_transpose import ConvTranspose
 

@@ -17,8 +17,9 @@ from tests.ops.harness import Case, real
 from tests.ops.test_onnx_forms import model
 from tinygraph import ops
 from tinygraph.autodiff import vjp_graph
+from tinygraph.build import infer
 from tinygraph.errors import ModelFormatError, ShapeError, UnsupportedOp
-from tinygraph.ir import TensorType, infer
+from tinygraph.ir import TensorType
 from tinygraph.ops.pool import MaxPool
 from tinygraph.ops.pool_adaptive import AdaptiveAvgPool, AdaptiveAvgPoolGrad
 from tinygraph.ops.pool_average import AvgPool, AvgPoolGrad

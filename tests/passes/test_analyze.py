@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph.build import Builder
 from tinygraph.errors import ShapeError, UsageError
-from tinygraph.ir import Builder, Graph, TensorType
+from tinygraph.ir import Graph, TensorType
 from tinygraph.ops import avg_pool, batch_norm_train, conv, conv_transpose, linear, max_pool, pad, relu
 from tinygraph.ops.arithmetic import Add
 from tinygraph.passes.analyze import analyze

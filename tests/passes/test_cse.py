@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.passes.checks import apply, leaves, ops, turns
-from tinygraph.ir import Builder, Graph, TensorType
+from tinygraph.build import Builder
+from tinygraph.ir import Graph, TensorType
 from tinygraph.ops.arithmetic import Add
 from tinygraph.ops.dropout import dropout
 from tinygraph.ops.norm import batch_norm_train

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.passes.checks import apply, leaves, ops, turns
-from tinygraph.ir import Builder, Graph, TensorType
+from tinygraph.build import Builder
+from tinygraph.ir import Graph, TensorType
 from tinygraph.ops.arithmetic import Add
 from tinygraph.ops.elementwise import Relu
 from tinygraph.ops.matmul import Linear

@@ -13,8 +13,9 @@ import pytest
 
 import tinygraph as tg
 from tests.passes.checks import leaves, ops
+from tinygraph.build import Builder
 from tinygraph.errors import UsageError, VerifyError
-from tinygraph.ir import Builder, Graph, Node, Replacement, Rewriter, TensorType, rewrite
+from tinygraph.ir import Graph, Node, TensorType
 from tinygraph.ops.arithmetic import Add
 from tinygraph.ops.conv import Conv
 from tinygraph.ops.elementwise import Exp, Relu
@@ -23,6 +24,7 @@ from tinygraph.ops.shape import Reshape
 from tinygraph.passes.analyze import analyze
 from tinygraph.passes.compare import random_inputs
 from tinygraph.passes.pipeline import PASSES, PIPELINES, explain, optimize, steps
+from tinygraph.rewrite import Replacement, Rewriter, rewrite
 from tinygraph.text import dump, parse
 
 TEXT = """

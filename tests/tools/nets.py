@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinygraph import nn, ops
-from tinygraph.ir import Builder, Graph, TensorType, Where
+from tinygraph.build import Builder
+from tinygraph.ir import Graph, TensorType, Where
 from tinygraph.nn import functional as F
 from tinygraph.ops.elementwise import Relu
 from tinygraph.trace import Spec, trace

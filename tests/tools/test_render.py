@@ -15,8 +15,9 @@ import pytest
 import tinygraph
 from tests.tools import nets
 from tests.tools.command import NETS, complaint, invoke
+from tinygraph.build import Builder
 from tinygraph.errors import UsageError
-from tinygraph.ir import Builder, Graph, TensorType, Where
+from tinygraph.ir import Graph, TensorType, Where
 from tinygraph.ops.elementwise import Relu
 from tinygraph.tools import layout
 from tinygraph.tools.boxes import boxes

@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from tinygraph.build import Builder
 from tinygraph.errors import UnsupportedOp, UsageError
-from tinygraph.ir import Builder, Graph, Node, Value
+from tinygraph.ir import Graph, Node, Value
 from tinygraph.onnx import metadata, tensor
 
 OPSET = 20  # the operator set that `to_onnx` of every op writes

@@ -28,8 +28,9 @@ from typing import Any, ClassVar, Protocol, TypeVar, dataclass_transform
 
 import numpy as np
 
+from tinygraph.build import infer
 from tinygraph.errors import NotDifferentiable, ShapeError, UnsupportedOp
-from tinygraph.ir import Array, Symbol, TensorType, infer
+from tinygraph.ir import Array, Symbol, TensorType
 
 Types = Sequence[TensorType]
 Tensor = Any  # a symbolic tensor or an array: public functions take either, and give it back
