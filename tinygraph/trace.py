@@ -7,13 +7,13 @@ A Tensor knows its shape and dtype and no numbers. Whatever Python would need th
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -241,8 +241,7 @@ def source_line() -> str:
 @cache
 def _short(filename: str) -> str:
     """File and folder, without the path of this machine."""
-    path = PurePath(filename)
-    return "/".join(filter(None, (path.parent.name, path.name)))
+    return "/".join(filename.replace(os.sep, "/").split("/")[-2:])
 
 
 class Tensor(Symbolic):

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tinygraph.ir import Graph, Index, Node, Value
+from tinygraph.ir import Graph, Node, Value
+from tinygraph.rewrite import Index
 from tinygraph.tools.caption import caption, family
 from tinygraph.tools.table import show_shape
 

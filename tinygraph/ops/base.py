@@ -110,7 +110,13 @@ class Op:
         }
         return replace(self, **new) if new else self  # type: ignore[type-var]
 
-    def __str__(self) -> str:
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+    def __repr__(self) -> str:
         """Name and the attributes that differ from their defaults, as dumps print them."""
         from tinygraph.text import attributes
 
@@ -120,7 +126,17 @@ class Op:
 T = TypeVar("T", bound=Op)
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, eq_default=False)
+def family(cls: type[T]) -> type[T]:
+    """Makes a frozen dataclass of an op, or of what several ops share.
+
+    Equality, hash and repr are Op's own: generating them anew for every op would be a third of
+    the time that importing tinygraph takes.
+    """
+    return dataclass(frozen=True, repr=False, eq=False)(cls)
+
+
+@dataclass_transform(frozen_default=True, eq_default=False)
 def register(cls: type[T]) -> type[T]:
     """Makes a frozen dataclass of the op and files it under its name.
 
@@ -135,7 +151,7 @@ def register(cls: type[T]) -> type[T]:
     if not cls.__doc__:
         raise TypeError(f"op {cls.__name__} lacks a docstring with its formula")
     doc = cls.__doc__
-    made = dataclass(frozen=True)(cls)
+    made = family(cls)
     made.__doc__ = doc
     if made.name in OPS:
         raise TypeError(f"two ops are named {made.name}")

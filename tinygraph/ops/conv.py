@@ -6,7 +6,7 @@ The convolution of neural networks is a cross-correlation: the kernel is not fli
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 from typing import Any
 
@@ -24,6 +24,7 @@ from tinygraph.ops.base import (
     Tensor,
     Types,
     apply,
+    family,
     floating,
     from_onnx,
     not_in_onnx,
@@ -35,7 +36,7 @@ from tinygraph.ops.windows import Pads, onnx_padding, output_sizes, pads, per_ax
 __all__ = ["conv", "conv1d", "conv2d", "conv3d"]
 
 
-@dataclass(frozen=True)
+@family
 class Convolution(Op):
     """What convolution, its transpose and its weight gradient have in common.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from types import EllipsisType
 from typing import Any
@@ -20,6 +19,7 @@ from tinygraph.ops.base import (
     Types,
     alike,
     apply,
+    family,
     from_onnx,
     no_flops,
     no_macs,
@@ -37,7 +37,7 @@ __all__ = ["concat", "getitem", "one_hot", "slice"]
 _LAST = 2**63 - 1
 
 
-@dataclass(frozen=True)
+@family
 class _Strided(Movement):
     """Takes or fills every step-th place from start to before stop, along each axis, as range() has it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from math import prod
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from tinygraph.ops.base import (
     Tensor,
     Types,
     apply,
+    family,
     floating,
     from_onnx,
     no_macs,
@@ -33,7 +34,7 @@ __all__ = ["global_max_pool", "max_pool", "min_pool"]
 _PROBED = 1 << 16  # windows looked at for taps that all step over a tiny input; a file may ask for billions
 
 
-@dataclass(frozen=True)
+@family
 class Pool(Op):
     """What all sliding pools share: a window over the spatial axes of [N, C, *spatial].
 
@@ -126,7 +127,7 @@ class Pool(Op):
         return {f.name: getattr(self, f.name) for f in fields(Pool)}
 
 
-@dataclass(frozen=True)
+@family
 class Extreme(Pool):
     """The winner of each window: the largest element, or the smallest. Padding never wins; NaN always does."""
 

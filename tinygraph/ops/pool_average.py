@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from tinygraph.ops.base import (
     Tensor,
     Types,
     apply,
+    family,
     from_onnx,
     not_in_onnx,
     register,
@@ -26,7 +26,7 @@ from tinygraph.ops.pool import Pool, geometry, onnx_attributes, onnx_geometry
 __all__ = ["avg_pool"]
 
 
-@dataclass(frozen=True)
+@family
 class Average(Pool):
     """What the average pool and its transpose share.
 

@@ -7,7 +7,6 @@ gradient of that is max_pool_gather, which picks; and the gradient of picking is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,13 @@ import numpy as np
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
 from tinygraph.kernels.pool_scatter import Scatter
-from tinygraph.ops.base import Prepared, Types, apply, not_in_onnx, register
+from tinygraph.ops.base import Prepared, Types, apply, family, not_in_onnx, register
 from tinygraph.ops.pool import Pool
 
 __all__: list[str] = []
 
 
-@dataclass(frozen=True)
+@family
 class Winners(Pool):
     """An op that moves numbers between the windows and the element that won each of them.
 

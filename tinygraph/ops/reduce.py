@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from tinygraph.ops.base import (
     Tensor,
     Types,
     apply,
+    family,
     floating,
     from_onnx,
     no_macs,
@@ -32,7 +32,7 @@ __all__ = ["max", "mean", "sum"]
 Axes = int | Sequence[int] | None
 
 
-@dataclass(frozen=True)
+@family
 class Reduction(Op):
     """One number for all those along the axes; the axes vanish, or stay with size 1."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from tinygraph.ops.base import (
     Tensor,
     Types,
     apply,
+    family,
     floating,
     from_onnx,
     no_macs,
@@ -27,7 +27,7 @@ from tinygraph.ops.base import (
 __all__ = ["cross_entropy", "log_softmax", "maxout", "softmax"]
 
 
-@dataclass(frozen=True)
+@family
 class AlongAxis(Op):
     """A function of all the elements along one axis.
 
