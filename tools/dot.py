@@ -12,12 +12,12 @@ from tinygraph.ir import Graph
 from tinygraph.tools.boxes import Box, Path, boxes
 from tinygraph.tools.output import printable
 
-_FONT = "Helvetica,Arial,sans-serif"
+_FONT = "Arial"  # Graphviz knows its metrics without having the font
 _LONGEST = 60  # characters of a name
 _MANY_ARROWS = 800  # from here on the layout is rough: a good one takes minutes
 
 _PICTURE = {"fontname": _FONT, "fontsize": "9", "nodesep": "0.15", "ranksep": "0.2", "bgcolor": "white"}
-_ROUGHLY = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1", "splines": "line"}
+_ROUGHLY = {"nslimit": "1", "mclimit": "0.1"}
 _BOXES = {"fontname": _FONT, "fontsize": "10", "height": "0.3", "margin": "0.09,0.02", "color": "#666666"}
 _ARROWS = {"arrowsize": "0.5", "color": "#666666"}
 _FRAME = {"style": "rounded", "color": "#bbbbbb", "fontcolor": "#777777", "labeljust": "l", "margin": "6"}

@@ -1,56 +1,79 @@
-"""Lays out and draws DOT with the Graphviz libraries inside pygraphviz' wheel.
+"""Lays out DOT with the Graphviz libraries inside pygraphviz' wheel.
 
-A program of its own, run as `python -P graphviz_worker.py FORMAT [ARGUMENTS] < DOT > PICTURE`: the
-libraries talk to standard error, cannot be interrupted, and read their font settings once per
-process.
+A program of its own, run as `python -P graphviz_worker.py FORMAT < DOT > RESULT`: the libraries
+talk to standard error and cannot be interrupted.
+
+Importing pygraphviz itself loads Pango, and with it GLib and X11, which a bare machine lacks.
+Layout and SVG need neither: the libraries that do them are loaded alone. Where they are not
+found under the names that Linux wheels give them, pygraphviz is imported after all.
 """
 
 from __future__ import annotations
 
-import html
-import os
+import ctypes
+import importlib.util
 import sys
-import tempfile
 from pathlib import Path
 
-_CONFIG = """<?xml version="1.0"?>
-<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
-<fontconfig>
-  <dir>{folder}</dir>{others}
-  <cachedir>{folder}/cache</cachedir>
-  <alias binding="same"><family>Helvetica</family><prefer><family>Aileron</family></prefer></alias>
-</fontconfig>
-"""
-_SYSTEM = ("/usr/share/fonts", "/usr/local/share/fonts", "/System/Library/Fonts", "/Library/Fonts", "C:/Windows/Fonts")
+_PLUGINS = ("dot_layout", "core")
 
 
-def use_own_font(folder: Path, source: bytes) -> None:
-    """Gives Graphviz the font that Pillow carries, so that text shows on a machine without fonts.
+class _Symbol(ctypes.Structure):
+    """lt_symlist_t: how Graphviz is told of plugins that are loaded already."""
 
-    The machine's fonts are searched only for letters that Pillow's lacks, so that a picture
-    looks the same everywhere.
-    """
-    from PIL import ImageFont
+    _fields_ = (("name", ctypes.c_char_p), ("address", ctypes.c_void_p))
 
-    font = getattr(ImageFont.load_default(10), "font_bytes", None)
-    if font is None:
-        return
-    (folder / "font.ttf").write_bytes(font)
-    others = "" if source.isascii() else "".join(f"<dir>{path}</dir>" for path in _SYSTEM)
-    config = folder / "fonts.conf"
-    config.write_text(_CONFIG.format(folder=html.escape(str(folder)), others=others), encoding="utf-8")
-    os.putenv("FONTCONFIG_FILE", str(config))
+
+def draw_with_libraries(source: bytes, format: str, folder: Path) -> bytes:
+    """The layout, by the C interface of Graphviz; OSError if a library is missing."""
+    cgraph = _load(folder, "cgraph")
+    gvc = _load(folder, "gvc")
+    symbols = (_Symbol * (len(_PLUGINS) + 1))()
+    for symbol, plugin in zip(symbols, _PLUGINS, strict=False):
+        name = f"gvplugin_{plugin}_LTX_library"
+        symbol.name = name.encode()
+        symbol.address = ctypes.addressof(ctypes.c_char.in_dll(_load(folder, f"gvplugin_{plugin}"), name))
+    pointer, text = ctypes.c_void_p, ctypes.c_char_p
+    gvc.gvContextPlugins.restype = cgraph.agmemread.restype = pointer
+    gvc.gvContextPlugins.argtypes = [pointer, ctypes.c_int]
+    gvc.gvLayout.argtypes = [pointer, pointer, text]
+    gvc.gvRenderData.argtypes = [pointer, pointer, text, ctypes.POINTER(text), ctypes.POINTER(ctypes.c_size_t)]
+    cgraph.agmemread.argtypes = [text]
+    context = gvc.gvContextPlugins(symbols, 0)
+    graph = cgraph.agmemread(source)
+    if not graph or gvc.gvLayout(context, graph, b"dot"):
+        sys.exit(1)  # Graphviz has said why on standard error
+    result, length = text(), ctypes.c_size_t()
+    if gvc.gvRenderData(context, graph, format.encode(), ctypes.byref(result), ctypes.byref(length)):
+        sys.exit(1)
+    return ctypes.string_at(result, length.value)
+
+
+def _load(folder: Path, stem: str) -> ctypes.CDLL:
+    for path in sorted(folder.glob(f"lib{stem}-*.so*")):
+        return ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    raise OSError(f"there is no lib{stem} in {folder}")
+
+
+def draw_with_pygraphviz(source: bytes, format: str) -> bytes:
+    """The layout, by pygraphviz."""
+    import pygraphviz  # type: ignore[import-untyped]  # has no stubs
+
+    drawn: bytes = pygraphviz.AGraph(string=source.decode()).draw(format=format, prog="dot")
+    return drawn
 
 
 def main() -> None:
-    """Reads DOT from standard input, writes the picture to standard output."""
-    source = sys.stdin.buffer.read()
-    with tempfile.TemporaryDirectory() as folder:
-        use_own_font(Path(folder), source)
-        import pygraphviz  # type: ignore[import-untyped]  # has no stubs
-
-        graph = pygraphviz.AGraph(string=source.decode())
-        sys.stdout.buffer.write(graph.draw(format=sys.argv[1], prog="dot", args=" ".join(sys.argv[2:])))
+    """Reads DOT from standard input, writes the layout to standard output."""
+    source, format = sys.stdin.buffer.read(), sys.argv[1]
+    spec = importlib.util.find_spec("pygraphviz")
+    if spec is None or spec.origin is None:
+        sys.exit("pygraphviz is not installed: pip install pygraphviz")
+    try:
+        drawn = draw_with_libraries(source, format, Path(spec.origin).parents[1] / "pygraphviz.libs")
+    except OSError:
+        drawn = draw_with_pygraphviz(source, format)
+    sys.stdout.buffer.write(drawn)
 
 
 if __name__ == "__main__":
