@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 import tinygraph as tg
 from tinygraph import nn, ops
 from tinygraph.ir import Array, Graph, TensorType
-from tinygraph.ops.base import Op, Prepared, no_flops, no_macs, not_differentiable, not_in_onnx
+from tinygraph.ops.base import Op, Prepared, family, no_flops, no_macs, not_differentiable, not_in_onnx
 from tinygraph.runtime.session import Session
 
 F32 = np.float32
@@ -85,7 +84,7 @@ def as_dict(result: Any) -> dict[str, Array]:
     return result if isinstance(result, dict) else {"output": result}
 
 
-@dataclass(frozen=True)
+@family
 class Scratchy(Op):
     """x + 1, by way of scratch memory."""
 

@@ -16,7 +16,7 @@ from tinygraph import nn, ops
 from tinygraph.build import Builder
 from tinygraph.errors import ShapeError, TraceError, UsageError
 from tinygraph.ir import Array, Graph, TensorType
-from tinygraph.ops.base import Op, apply, no_flops, no_macs, not_differentiable, not_in_onnx
+from tinygraph.ops.base import Op, apply, family, no_flops, no_macs, not_differentiable, not_in_onnx
 from tinygraph.runtime.evaluate import evaluate
 from tinygraph.runtime.session import Session
 
@@ -169,7 +169,7 @@ def test_thread_counts_that_make_no_sense(net: Graph, threads: Any) -> None:
     refused(UsageError, "threads", tg.compile, net, passes="none", threads=threads)
 
 
-@dataclass(frozen=True)
+@family
 class Failing(Op):
     """Fails when it runs."""
 

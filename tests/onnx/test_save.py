@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from tinygraph.ir import Graph, TensorType
 from tinygraph.nn.init import Seeded, Uniform
 from tinygraph.onnx.exporter import OPSET, OnnxExporter
 from tinygraph.onnx.save import to_proto
-from tinygraph.ops.base import OPS, Op
+from tinygraph.ops.base import OPS, Op, family
 
 X = tg.Spec(("N", 3), name="x")
 
@@ -156,7 +155,7 @@ def test_more_than_two_gib_is_refused_before_any_number_is_made() -> None:
 # ---- the exporter that `to_onnx` gets ----
 
 
-@dataclass(frozen=True)
+@family
 class Written(Op):
     """An op that writes itself as the test says; not registered."""
 
