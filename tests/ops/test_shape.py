@@ -14,6 +14,7 @@ import tinygraph as tg
 from tests.ops.checks import execute
 from tinygraph import ops
 from tinygraph.errors import ShapeError, UnsupportedOp
+from tinygraph.ops.index import Slice
 
 X = np.arange(24.0).reshape(2, 3, 4)
 
@@ -34,6 +35,16 @@ def test_getitem_is_numpys(data: st.DataObject) -> None:
     x = np.arange(float(np.prod(shape))).reshape(shape)
     np.testing.assert_array_equal(ops.getitem(x, index), x[index])
     graph = tg.trace(lambda t: t[index], tg.Spec(shape, np.float64))
+    np.testing.assert_array_equal(execute(graph, [x])[0], x[index])
+
+
+@pytest.mark.parametrize("step", [-5, -1, 1, 2])
+@pytest.mark.parametrize("stop", [None, -9, -3, 0, 2, 9])
+@pytest.mark.parametrize("start", [None, -9, -4, -1, 0, 3, 9])
+def test_slices_that_begin_or_end_outside_are_numpys(start: int | None, stop: int | None, step: int) -> None:
+    x, index = np.arange(3.0), slice(start, stop, step)
+    np.testing.assert_array_equal(ops.getitem(x, index), x[index])
+    graph = tg.trace(lambda t: t[index], tg.Spec((3,), np.float64))
     np.testing.assert_array_equal(execute(graph, [x])[0], x[index])
 
 
@@ -90,6 +101,9 @@ def test_slice_and_concat() -> None:
 def test_one_hot() -> None:
     assert ops.one_hot(np.array([1, 0, -1, 3, -4]), 3).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0] * 3, [0] * 3]
     assert ops.one_hot(np.array([1], np.uint8), 2, np.float64).dtype == np.float64
+    for dtype in (np.int8, np.uint8):
+        assert np.flatnonzero(ops.one_hot(np.array([100], dtype), 1000)).tolist() == [100]
+    assert np.flatnonzero(ops.one_hot(np.array([-1], np.int8), 1000)).tolist() == [999]
 
 
 # ---- open dimensions ----
@@ -167,6 +181,9 @@ def test_what_needs_the_number_of_an_open_dimension_says_so(function: Any, shape
         (lambda: ops.broadcast_to(X, (2, 3, 5)), "do not broadcast: 4 against 5"),
         (lambda: ops.pad(X, ((1, 1),)), "1 pairs of pads for 3 dimensions"),
         (lambda: ops.pad(X, ((0, 0), (0, 0), (-3, -2))), r"pads \(-3, -2\) do not fit dimension 4"),
+        (lambda: ops.pad(X, ((0, 0), (0, 0), (-5, 3))), r"pads \(-5, 3\) do not fit dimension 4"),
+        (lambda: ops.pad(X, ((0, 0), (0, 0), (3, -5))), r"pads \(3, -5\) do not fit dimension 4"),
+        (lambda: ops.base.apply(Slice((-1,), (-1,), (-1,)), np.ones(3)), "-1:-1:-1 are no places"),
         (lambda: ops.pad(X, ((0, 0), (3, 0), (0, 0)), "reflect"), r"do not fit dimension 3 in mode 'reflect'"),
         (lambda: ops.pad(np.ones(0), ((1, 0),), "edge"), "do not fit dimension 0 in mode 'edge'"),
         (lambda: ops.pad(X, ((0, 0),) * 3, "wrap"), "no padding mode 'wrap'; give constant, reflect, edge"),

@@ -65,7 +65,7 @@ def _count(dim: Dim, start: int, stop: Dim, step: int) -> Dim:
         return dim
     if isinstance(dim, Symbol) or isinstance(stop, Symbol):
         raise ShapeError(f"cannot cut the open dimension {dim}: bind it first")
-    if step and (stop >= 0 or step < 0):
+    if step and start >= 0 and (stop >= 0 or step < 0):
         places = range(start, stop, step)
         if not places or (0 <= places[0] < dim and 0 <= places[-1] < dim):
             return len(places)
@@ -159,7 +159,8 @@ def _resolved(dim: Dim, start: int | None, stop: Dim | None, step: int | None) -
         return start or 0, dim if stop is None else stop, 1 if step is None else step
     if step == 0:
         raise ShapeError("slice: a step of 0 goes nowhere")
-    return builtins.slice(start, stop, step).indices(dim)
+    places = range(dim)[start:stop:step]
+    return (places.start, places.stop, places.step) if places else (0, 0, 1)
 
 
 @from_onnx("Slice")
@@ -298,6 +299,7 @@ class OneHot(Op):
         return TensorType((*labels.shape, self.classes), np.dtype(self.dtype))
 
     def kernel(self, labels: Array) -> Array:
+        labels = labels.astype(np.int64)  # a narrow dtype may not hold the number of classes
         place = np.where(labels < 0, labels + self.classes, labels)
         hits: Array = place[..., None] == np.arange(self.classes)
         return hits.astype(self.dtype)

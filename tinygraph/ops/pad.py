@@ -45,7 +45,8 @@ def _padded(dim: Dim, lo: int, hi: int, mode: Mode) -> Dim:
     if isinstance(dim, Symbol):
         raise ShapeError(f"cannot pad the open dimension {dim}: bind it first")
     limit = {"constant": None, "reflect": dim - 1, "edge": None if dim else 0}[mode]
-    if dim + lo + hi < 0 or (limit is not None and max(lo, hi) > max(limit, 0)):
+    too_long = limit is not None and max(lo, hi) > max(limit, 0)
+    if min(lo, hi) < -dim or dim + lo + hi < 0 or too_long:
         raise ShapeError(f"pads ({lo}, {hi}) do not fit dimension {dim} in mode {mode!r}")
     return dim + lo + hi
 
