@@ -91,6 +91,17 @@ def test_plain_numbers_take_the_dtype_of_the_tensor() -> None:
     assert [v.type for _, v in graph.outputs] == [tg.TensorType((3,))]
 
 
+def test_numpy_numbers_give_their_dtype_where_there_is_no_array() -> None:
+    assert ops.add(np.float32(1), 2).dtype == np.float32
+
+
+@pytest.mark.parametrize("number", [300, -1, np.int64(256), np.array([1, 300])])
+def test_whole_numbers_that_do_not_fit_are_refused_and_never_wrapped(number: Any) -> None:
+    for function in (ops.add, ops.maximum, lambda a, b: ops.compare(a, b, "<")):
+        with pytest.raises(ShapeError, match="does not fit uint8; cast"):
+            tg.trace(lambda x, f=function: f(x, number), tg.Spec((2,), np.uint8))
+
+
 def test_integers_divide_towards_zero_in_graphs_of_onnx_only() -> None:
     a, b = np.array([7, -7]), np.array([2, 2])
     assert ops.base.apply(ops.base.OPS["div"](), a, b).tolist() == [3, -3]

@@ -88,6 +88,12 @@ def test_labels_of_any_whole_dtype() -> None:
         np.testing.assert_array_equal(gradient(X, LABELS.astype(dtype), cotangent), gradient(X, LABELS, cotangent))
 
 
+def test_the_label_that_minus_100_would_wrap_to_is_not_ignored() -> None:
+    logits, labels = np.zeros((1, 200), np.float32), np.array([156], np.uint8)
+    slope = gradient(logits, labels, np.ones(1, np.float32))
+    np.testing.assert_allclose(slope[0, 156], 1 / 200 - 1, rtol=1e-6)
+
+
 FORMS = [
     ("Softmax", 13, [X], {}),
     ("Softmax", 13, [X], {"axis": 0}),

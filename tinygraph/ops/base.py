@@ -274,12 +274,17 @@ def apply(op: Op, *args: Any) -> Any:
 def alike(*args: Any) -> list[Any]:
     """Brings numbers, and arrays beside symbolic tensors, to the dtype of the tensors.
 
-    The first symbolic tensor gives the dtype, else the first array. Python and NumPy numbers
-    take it, and so do arrays that meet a symbolic tensor, unless that would lose the nature
-    of the number (a float beside integers): then they stay, and the op refuses them.
+    The first symbolic tensor gives the dtype, else the first array, else the first NumPy
+    number. Python and NumPy numbers take it, and so do arrays that meet a symbolic tensor,
+    unless that would lose the nature of the number (a float beside integers): then they stay,
+    and the op refuses them.
+
+    Raises:
+        ShapeError: a whole number does not fit the integers it stands beside.
     """
     symbolic = [a.type.dtype for a in args if isinstance(a, Symbolic)]
-    dtypes = symbolic or [a.dtype for a in args if isinstance(a, np.ndarray)]
+    arrays = [a.dtype for a in args if isinstance(a, np.ndarray)]
+    dtypes = symbolic or arrays or [a.dtype for a in args if isinstance(a, np.generic)]
     dtype = dtypes[0] if dtypes else None
     return [_cast(a, dtype, weak_arrays=bool(symbolic)) for a in args]
 
@@ -293,7 +298,10 @@ def _cast(arg: Any, dtype: np.dtype[Any] | None, weak_arrays: bool) -> Any:
         raise ShapeError(f"{arg!r} is neither a tensor nor a number")
     if dtype is None or ranks.find(array.dtype.kind) > ranks.find(dtype.kind):
         return array
-    return array.astype(dtype)
+    cast = array.astype(dtype)
+    if array.dtype.kind in "iu" and dtype.kind in "iu" and not np.array_equal(cast, array):
+        raise ShapeError(f"{array[cast != array].flat[0]} does not fit {dtype.name}; cast the tensor to a wider dtype")
+    return cast
 
 
 def type_of(x: Any) -> TensorType:

@@ -196,9 +196,10 @@ class CrossEntropy(Op):
         return np.where(kept, -picked, picked.dtype.type(0))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        from tinygraph.ops import compare, expand_dims, one_hot, transpose, where
+        from tinygraph.ops import cast, compare, expand_dims, one_hot, transpose, where
 
         logits, labels = inputs
+        labels = cast(labels, np.int64)  # an unsigned dtype has no -100
         kept = compare(labels, self.ignore_index, "!=")
         hot = one_hot(where(kept, labels, 0), logits.shape[1], logits.dtype)
         hot = transpose(hot, (0, logits.ndim - 1, *range(1, logits.ndim - 1)))
