@@ -103,6 +103,25 @@ def test_a_global_pool_takes_all_there_is() -> None:
         tg.trace(ops.global_max_pool, tg.Spec(("N", 3, "H", "W")))
 
 
+@pytest.mark.parametrize("pool", [ops.global_avg_pool, lambda x: ops.avg_pool(x, 300)])
+def test_means_in_half_precision_do_not_overflow(pool: Any) -> None:
+    x = np.full((1, 1, 300, 300), 10, np.float16)
+    graph = tg.trace(lambda x: pool(x), tg.Spec(x.shape, np.float16))
+    for y in (pool(x), tg.compile(graph)(x)):
+        assert (y.dtype, y.ravel().tolist()) == (np.float16, [10])
+    slope = execute(vjp_graph(graph, ["x"]), [x, np.full((1, 1, 1, 1), 90, np.float16)])[-1]
+    np.testing.assert_allclose(slope, 1e-3, rtol=1e-3)
+
+
+def test_a_dilated_window_that_hangs_over_is_no_global_pool() -> None:
+    x = np.array([[[1, 5, 2]]], np.float32)
+    graph = tg.trace(lambda x: ops.max_pool(x, 3, 5, dilation=2, ceil_mode=True), tg.Spec(x.shape))
+    assert execute(graph, [x])[0].tolist() == [[[2]]]
+    file = io.BytesIO()
+    tg.save(graph, file)
+    assert [node.op_type for node in onnx.load_from_string(file.getvalue()).graph.node] == ["MaxPool"]
+
+
 UNEVEN = [
     Case(AdaptiveAvgPool((3, 3)), [real(1, 2, 5, 4)], adaptive, "uneven"),
     Case(AdaptiveAvgPool((4, 2)), [real(2, 1, 1, 5)], adaptive, "larger than the input"),

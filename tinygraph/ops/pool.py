@@ -173,7 +173,7 @@ class MaxPool(Extreme):
     smallest = False
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        if self.kernel_size == types[0].shape[2:] and not any(map(any, self.padding)):
+        if self.extents == types[0].shape[2:] == self.kernel_size and not any(map(any, self.padding)):
             return export.node("GlobalMaxPool", inputs)
         return export.node("MaxPool", inputs, **onnx_attributes(self, types[0]))
 
@@ -188,6 +188,11 @@ class MinPool(Extreme):
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         largest = export.node("MaxPool", [export.node("Neg", inputs)], **onnx_attributes(self, types[0]))
         return export.node("Neg", [largest])
+
+
+def summing(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that a mean is summed in: in float16 a hundred thousand numbers soon overflow."""
+    return np.result_type(dtype, np.float32)
 
 
 def onnx_attributes(pool: Pool, x: TensorType) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from tinygraph.ops.base import (
     register,
     type_of,
 )
+from tinygraph.ops.pool import summing
 from tinygraph.ops.windows import per_axis
 
 __all__ = ["adaptive_avg_pool", "global_avg_pool"]
@@ -87,14 +88,14 @@ class AdaptiveAvgPool(Op):
         return n * c * elements(sizes, self.output_size)
 
     def kernel(self, x: Array) -> Array:
-        y = x
+        y = x.astype(summing(x.dtype), copy=False)
         for axis, count in enumerate(self.output_size, 2):
             sums = [y.take(range(*bin), axis).sum(axis) for bin in bins(x.shape[axis], count)]
             y = np.stack(sums, axis)
-        return y / bin_sizes(x.shape[2:], self.output_size, x.dtype)
+        return (y / bin_sizes(x.shape[2:], self.output_size, y.dtype)).astype(x.dtype)
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
-        if set(self.output_size) != {1}:
+        if set(self.output_size) != {1} or types[0].dtype != summing(types[0].dtype):
             return None
         n, c, *sizes = types[0].dims
         elements = prod(sizes)
@@ -160,14 +161,14 @@ class AdaptiveAvgPoolGrad(Op):
 
     def kernel(self, g: Array) -> Array:
         sizes = TensorType(self.size).dims
-        dx = g / bin_sizes(sizes, g.shape[2:], g.dtype)
+        dx = g / bin_sizes(sizes, g.shape[2:], summing(g.dtype))
         for axis, size in enumerate(sizes, 2):
             share = np.moveaxis(dx, axis, 0)
-            spread = np.zeros((size, *share.shape[1:]), g.dtype)
+            spread = np.zeros((size, *share.shape[1:]), share.dtype)
             for number, (start, end) in enumerate(bins(size, len(share))):
                 spread[start:end] += share[number]
             dx = np.moveaxis(spread, 0, axis)
-        return np.ascontiguousarray(dx)
+        return np.ascontiguousarray(dx, g.dtype)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [apply(AdaptiveAvgPool(output_size=inputs[0].shape[2:]), cotangents[0])]

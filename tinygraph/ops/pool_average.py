@@ -21,7 +21,7 @@ from tinygraph.ops.base import (
     register,
     type_of,
 )
-from tinygraph.ops.pool import Pool, geometry, onnx_attributes, onnx_geometry
+from tinygraph.ops.pool import Pool, geometry, onnx_attributes, onnx_geometry, summing
 
 __all__ = ["avg_pool"]
 
@@ -65,13 +65,15 @@ class AvgPool(Average):
     def kernel(self, x: Array) -> Array:
         counts = self.pooled(TensorType(x.shape, x.dtype)).dims[2:]
         frame = self.frame(x, counts, 0.0)
-        y = np.zeros((*x.shape[:2], *counts), x.dtype)
+        y = np.zeros((*x.shape[:2], *counts), summing(x.dtype))
         for region in self.regions(counts):
             y += frame[region]
-        return y / self.divisors(x.shape[2:], counts, x.dtype)
+        return (y / self.divisors(x.shape[2:], counts, y.dtype)).astype(x.dtype)
 
-    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared:
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
         x = types[0]
+        if x.dtype != summing(x.dtype):
+            return None
         pool = self.separable(x)
         divisors = self.divisors(x.dims[2:], self.pooled(x).dims[2:], x.dtype)
 
@@ -114,11 +116,11 @@ class AvgPoolGrad(Average):
     def kernel(self, g: Array) -> Array:
         counts = g.shape[2:]
         sizes = TensorType(self.size).dims
-        share = g / self.divisors(sizes, counts, g.dtype)
-        frame = self.frame(np.zeros((*g.shape[:2], *sizes), g.dtype), counts, 0.0)
+        share = g / self.divisors(sizes, counts, summing(g.dtype))
+        frame = self.frame(np.zeros((*g.shape[:2], *sizes), share.dtype), counts, 0.0)
         for region in self.regions(counts):
             frame[region] += share
-        return np.ascontiguousarray(self.crop(frame, sizes))
+        return np.ascontiguousarray(self.crop(frame, sizes), g.dtype)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [apply(AvgPool(**self.geometry(), count_include_pad=self.count_include_pad), cotangents[0])]
