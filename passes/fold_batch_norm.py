@@ -37,7 +37,8 @@ def fold_batch_norm(graph: Graph) -> Graph:
           layer on [N, features]: on more axes, BatchNorm's channels are not its features.
         - What lies between layer and BatchNorm has no other reader and is no output.
         - Weight, bias, statistics, gamma and beta have numbers.
-        - Each variance + eps is above 0; each scale and shift is finite, in the layer's dtype too.
+        - Each variance + eps is above 0; each scale and shift is finite, in the layer's dtype too,
+          and so is the new weight (a recipe's numbers are not looked at).
         - In front of a convolution: no padding, whose zeros the shift does not reach. In front
           of any layer: no mean is far larger than its deviation. BatchNorm takes the mean off
           before it rounds; the layer would sum large numbers that cancel.
@@ -105,11 +106,12 @@ def _fold(
         rounded = bias.astype(dtype)
         if not np.all(np.isfinite(rounded)) or not np.all(np.isfinite(scale.astype(dtype))):
             return None
-    data = rw.data(old)
-    if data is None:
-        return None
+        data = rw.data(old)
+        new = None if data is None else scaled(data, scale)
+        if new is None or (isinstance(new, np.ndarray) and not np.all(np.isfinite(new))):
+            return None
     stem = layer.inputs[2].name if len(layer.inputs) > 2 else f"{name}.bias"
-    weight = rw.declare("frozen", _folded(old.name), scaled(data, scale))
+    weight = rw.declare("frozen", _folded(old.name), new)
     return rw.emit(layer.op, x, weight, rw.declare("frozen", _folded(stem), rounded), name=name, of=of)
 
 

@@ -339,6 +339,22 @@ def test_nan_and_infinite_statistics_are_left_alone() -> None:
             leaves(fold_batch_norm, graph)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_weights_that_would_overflow_are_left_alone(dtype: Any) -> None:
+    """A scale of 316 is finite and so is the weight, but their product is not."""
+    zeros, ones, eps = np.zeros(2, dtype), np.ones(2, dtype), 1e-5
+    w = np.full((2, 2, 1, 1), np.finfo(dtype).max / 100, dtype)
+
+    def behind(x: Any) -> Any:
+        return batch_norm(conv(x, w), ones, zeros, zeros, zeros, eps)
+
+    def in_front(x: Any) -> Any:
+        return conv(batch_norm(x, ones, zeros, zeros, zeros, eps), w)
+
+    for fn in (behind, in_front):
+        leaves(fold_batch_norm, trace(fn, Spec((1, 2, 3, 3), dtype)))
+
+
 def test_linear_on_more_axes_is_left_alone() -> None:
     r = Numbers()
     w = r(4, 3)
