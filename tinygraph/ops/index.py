@@ -159,7 +159,7 @@ def _resolved(dim: Dim, start: int | None, stop: Dim | None, step: int | None) -
         return start or 0, dim if stop is None else stop, 1 if step is None else step
     if step == 0:
         raise ShapeError("slice: a step of 0 goes nowhere")
-    places = range(dim)[start:stop:step]
+    places = range(*builtins.slice(start, stop, step).indices(dim))
     return (places.start, places.stop, places.step) if places else (0, 0, 1)
 
 
