@@ -126,6 +126,8 @@ def test_one_and_three_axes() -> None:
     np.testing.assert_allclose(deep[:, :, 0], flat, atol=1e-12)
     volume = ops.conv3d(np.ones((1, 2, 9, 8, 7)), np.ones((5, 2, 3, 3, 3)), stride=2, padding=1)
     assert volume.shape == (1, 5, 5, 4, 4)
+    assert nn.Conv1d(2, 4, 3).weight.shape == (4, 2, 3)
+    assert nn.Conv3d(2, 4, 3).weight.shape == (4, 2, 3, 3, 3)
 
 
 # ---- gradients and transposes ------------------------------------------------------------------

@@ -22,34 +22,70 @@ def weights(net: nn.Module) -> int:
 
 
 class Inception(nn.Module):
-    """The first inception module of GoogLeNet: 192 channels in; 64 + 128 + 32 + 32 out."""
+    """An inception module of GoogLeNet: four branches side by side."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: int, one: int, to3: int, three: int, to5: int, five: int, pooled: int) -> None:
         super().__init__()
-        self.one = nn.Conv2d(192, 64, 1)
-        self.three = nn.Sequential(nn.Conv2d(192, 96, 1), nn.Conv2d(96, 128, 3, padding=1))
-        self.five = nn.Sequential(nn.Conv2d(192, 16, 1), nn.Conv2d(16, 32, 5, padding=2))
-        self.pool = nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), nn.Conv2d(192, 32, 1))
+        self.one = nn.Conv2d(inputs, one, 1)
+        self.three = nn.Sequential(nn.Conv2d(inputs, to3, 1), nn.Conv2d(to3, three, 3, padding=1))
+        self.five = nn.Sequential(nn.Conv2d(inputs, to5, 1), nn.Conv2d(to5, five, 5, padding=2))
+        self.pool = nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), nn.Conv2d(inputs, pooled, 1))
 
     def forward(self, x):
         return F.concat([self.one(x), self.three(x), self.five(x), self.pool(x)], axis=1)
 
 
+# Table 1 of the paper: 1x1; 3x3 and its reduction; 5x5 and its reduction; behind the pool. None is a pool.
+MODULES = [
+    (192, 64, 96, 128, 16, 32, 32),
+    (256, 128, 128, 192, 32, 96, 64),
+    None,
+    (480, 192, 96, 208, 16, 48, 64),
+    (512, 160, 112, 224, 24, 64, 64),
+    (512, 128, 128, 256, 24, 64, 64),
+    (512, 112, 144, 288, 32, 64, 64),
+    (528, 256, 160, 320, 32, 128, 128),
+    None,
+    (832, 256, 160, 320, 32, 128, 128),
+    (832, 384, 192, 384, 48, 128, 128),
+]
+
+
+def halving() -> nn.Module:
+    """GoogLeNet's pools round up."""
+    return nn.MaxPool2d(3, 2, ceil_mode=True)
+
+
 def test_an_inception_module_concatenates_its_branches_to_256_channels() -> None:
-    graph = tg.trace(Inception(), tg.Spec((1, 192, 28, 28)))
+    graph = tg.trace(Inception(192, 64, 96, 128, 16, 32, 32), tg.Spec((1, 192, 28, 28)))
+    assert [v.type.dims[1] for v in graph.nodes[-1].inputs] == [64, 128, 32, 32]
     assert graph.outputs[0][1].type.shape == (1, 256, 28, 28)
 
 
-class Residual(nn.Module):
-    """Twenty 3x3 convolutions of 64 maps without biases; the input is added to the output."""
+def test_nine_inception_modules_make_a_network_22_layers_deep() -> None:
+    stem = [nn.Conv2d(3, 64, 7, 2, 3), halving(), nn.Conv2d(64, 64, 1), nn.Conv2d(64, 192, 3, padding=1), halving()]
+    body = [halving() if row is None else Inception(*row) for row in MODULES]
+    head = [nn.AvgPool2d(7), nn.Flatten(), nn.Linear(1024, 1000)]
+    net = nn.Sequential(*stem, *body, *head)
+    assert sum(isinstance(module, Inception) for _, module in net.named_modules()) == 9
+    assert price(net, 1, 3, 224, 224) == (6_998_552, 1_582_671_872)
+    depth: dict[tg.Value, int] = {}
+    for node in tg.trace(net, tg.Spec((1, 3, 224, 224))).nodes:
+        deepest = max(depth.get(v, 0) for v in node.inputs)
+        depth[node.outputs[0]] = deepest + (node.op.name in ("conv", "linear"))
+    assert max(depth.values()) == 22
 
-    def __init__(self) -> None:
+
+class Residual(nn.Module):
+    """Twenty 3x3 convolutions of 64 maps; the input is added to the output."""
+
+    def __init__(self, bias: bool = False) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(1, 64, 3, padding=1, bias=False), nn.ReLU()]
+        layers: list[nn.Module] = [nn.Conv2d(1, 64, 3, padding=1, bias=bias), nn.ReLU()]
         for _ in range(18):
-            layers += [nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.ReLU()]
+            layers += [nn.Conv2d(64, 64, 3, padding=1, bias=bias), nn.ReLU()]
         self.body = nn.Sequential(*layers)
-        self.last = nn.Conv2d(64, 1, 3, padding=1, bias=False)
+        self.last = nn.Conv2d(64, 1, 3, padding=1, bias=bias)
 
     def forward(self, x):
         return x + self.last(self.body(x))
@@ -61,6 +97,9 @@ def test_super_resolution_networks_of_3_and_20_layers() -> None:
     assert (weights(small), price(small, 1, 1, 33, 33)[0]) == (8_032, 8_129)
     assert (weights(large), price(large, 1, 1, 33, 33)[0]) == (57_184, 57_281)
     assert price(Residual(), 1, 1, 720, 1280) == (664_704, 612_591_206_400)
+    assert price(Residual(bias=True), 1, 1, 33, 33)[0] == 664_704 + 1_217
+    graph = tg.trace(Residual(), tg.Spec((1, 1, 33, 33)))
+    assert [sum(node.op.name == op for node in graph.nodes) for op in ("conv", "max_pool", "add")] == [20, 0, 1]
 
 
 def test_a_residual_network_whose_last_layer_is_zero_returns_its_input() -> None:
@@ -110,6 +149,7 @@ def test_2000_crops_cost_12_times_2000_regions_of_one_shared_map() -> None:
     shared_map = price(CaffeNet(), 1, 3, 600, 1000)[1]
     region = price(Head(), 1, 256 * 6 * 6)[1]
     assert shared_map + region == 9_272_180_608
+    assert (2000 * crop / 1e9, (shared_map + 2000 * region) / 1e9) == pytest.approx((1440.8, 119.1), abs=0.05)
     assert 2000 * crop / (shared_map + 2000 * region) == pytest.approx(12.1, abs=0.05)
 
 

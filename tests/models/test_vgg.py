@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+import tinygraph as tg
 from tests.models.layers import maps, nodes, params, traced
+from tinygraph import nn
 
 
 @pytest.mark.parametrize(("depth", "convolutions"), [(11, 8), (13, 10), (16, 13), (19, 16)])
@@ -34,3 +36,13 @@ def test_most_of_138_million_params_are_in_the_first_linear_layer() -> None:
     assert sum(v.type.size for v in graph.data) == 138_357_544
     assert params(graph, "classifier.0") == 25_088 * 4096 + 4096
     assert params(graph, "classifier.6") == 4_097_000  # 4096 -> 1000
+
+
+def test_as_a_fully_convolutional_network_it_scores_36_places_of_a_larger_image() -> None:
+    classifier = [nn.Conv2d(512, 4096, 7), nn.ReLU(), nn.Conv2d(4096, 4096, 1), nn.ReLU(), nn.Conv2d(4096, 1000, 1)]
+    net = nn.Sequential(tg.models.create("vgg16").features, *classifier)
+    small, large = (tg.trace(net, tg.Spec((1, 3, size, size))) for size in (224, 384))
+    assert small.outputs[0][1].type.shape == (1, 1000, 1, 1)
+    assert large.outputs[0][1].type.shape == (1, 1000, 6, 6)
+    totals = tg.analyze(small).totals
+    assert (totals.params, totals.macs) == (138_357_544, 15_470_264_320)  # those of VGG-16 itself
