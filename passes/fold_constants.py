@@ -59,8 +59,8 @@ def fold_constants(graph: Graph, budget: int = BUDGET) -> Graph:
 
 def _freed(node: Node, rw: Rewriter) -> int:
     """Bytes of the inputs that this node alone reads."""
-    own = [v for v in set(node.inputs) - rw.index.outputs if set(rw.index.users(v)) == {node}]
-    return sum(v.type.nbytes for v in own)
+    inputs = set(node.inputs) - rw.index.outputs
+    return sum(v.type.nbytes for v in inputs if all(user is node for user in rw.index.users(v)))
 
 
 def _run(node: Node, inputs: Sequence[Value], rw: Rewriter) -> list[Array] | None:
