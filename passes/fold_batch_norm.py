@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.ir import Array, Data, Graph, Node, TensorType, Value
+from tinygraph.ir import Array, Data, Graph, Node, TensorType, Value, array_of
 from tinygraph.ops.conv import Conv, Convolution
 from tinygraph.ops.conv_transpose import ConvTranspose
 from tinygraph.ops.matmul import Linear
@@ -199,8 +199,7 @@ class Scaled:
 
     @cached_property
     def _made(self) -> Array:
-        weight = self.weight if isinstance(self.weight, np.ndarray) else self.weight.array()
-        made: Array = (weight * self.scale).astype(self.type.dtype)
+        made: Array = (array_of(self.weight) * self.scale).astype(self.type.dtype)
         made.flags.writeable = False
         return made
 
@@ -208,7 +207,7 @@ class Scaled:
 def scaled(weight: Data, scale: Float64) -> Data:
     """A weight times a scale: numbers if it has numbers, else a recipe."""
     if isinstance(weight, np.ndarray):
-        return Scaled(weight, scale, TensorType(weight.shape, weight.dtype)).array()
+        return Scaled(weight, scale, TensorType.of(weight)).array()
     if isinstance(weight, Scaled):
         return Scaled(weight.weight, weight.scale * scale, weight.type)
     return Scaled(weight, scale, weight.type)

@@ -47,10 +47,7 @@ class Builder:
         """Declares a param, frozen, buffer or const with its numbers or their recipe."""
         if isinstance(data, np.ndarray):
             data = frozen(data)
-            type = TensorType(data.shape, data.dtype)
-        else:
-            type = data.type
-        return self.keep(Value(self.fresh(name), type, kind), data)
+        return self.keep(Value(self.fresh(name), TensorType.of(data), kind), data)
 
     def const(self, array: Any, name: str = "const") -> Value:
         """Declares a constant."""

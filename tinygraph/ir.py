@@ -53,6 +53,11 @@ class TensorType:
         object.__setattr__(self, "shape", tuple(map(_dim, self.shape)))
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
 
+    @classmethod
+    def of(cls, data: Data) -> TensorType:
+        """Shape and dtype of an array, or of the array that a recipe will make."""
+        return cls(data.shape, data.dtype) if isinstance(data, np.ndarray) else data.type
+
     @property
     def ndim(self) -> int:
         """Number of dimensions."""
@@ -108,12 +113,9 @@ def _dim(dim: object) -> Dim:
     raise ShapeError(f"{dim!r} is not a dimension: give a whole number >= 0, or a name such as 'N'")
 
 
-_LETTER = {"f": "f", "i": "i", "u": "u", "c": "c"}
-
-
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """Short name of a dtype as dumps print it: f32, i64, u8, bool."""
-    return f"{_LETTER[dtype.kind]}{dtype.itemsize * 8}" if dtype.kind in _LETTER else dtype.name
+    return f"{dtype.kind}{dtype.itemsize * 8}" if dtype.kind in "fiuc" else dtype.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,11 @@ class Recipe(Protocol):
 Data = Array | Recipe
 
 
+def array_of(data: Data) -> Array:
+    """The numbers: the array itself, or what the recipe makes."""
+    return data if isinstance(data, np.ndarray) else data.array()
+
+
 def frozen(array: Any) -> Array:
     """The array if nobody can write to it, else a read-only copy."""
     result: Array = np.asarray(array)
@@ -241,8 +248,7 @@ class Graph:
 
     def array(self, value: Value) -> Array:
         """The numbers of a param, frozen, buffer or const."""
-        data = self.data[value]
-        return data if isinstance(data, np.ndarray) else data.array()
+        return array_of(self.data[value])
 
     def values(self) -> Iterator[Value]:
         """Every value, in the order of definition."""

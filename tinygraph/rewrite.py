@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tinygraph.build import Builder
 from tinygraph.errors import ShapeError
-from tinygraph.ir import Array, Data, Graph, Kind, Node, Value
+from tinygraph.ir import Array, Data, Graph, Kind, Node, Value, array_of
 
 if TYPE_CHECKING:
     from tinygraph.ops.base import Op
@@ -79,7 +77,7 @@ class Rewriter:
     def array(self, value: Value) -> Array | None:
         """Numbers of a value of either graph; None if it is an input or computed."""
         data = self.data(value)
-        return data if data is None or isinstance(data, np.ndarray) else data.array()
+        return None if data is None else array_of(data)
 
     def declare(self, kind: Kind, name: str, data: Data) -> Value:
         """A new constant, or a new parameter in the place of an old one; it goes if nothing reads it."""

@@ -39,6 +39,7 @@ from tinygraph.ir import (
     TensorType,
     Value,
     Where,
+    array_of,
     dtype_name,
     frozen,
 )
@@ -115,7 +116,7 @@ def _numbers(data: Data) -> str:
         return f"{data.init.name}({attributes(data.init)}) seed={data.seed} key={json.dumps(data.key)}"
     if isinstance(data, Unloaded):
         return f"#{data.digest}"
-    array = data if isinstance(data, np.ndarray) else data.array()
+    array = array_of(data)
     if array.size <= _INLINE and array.dtype.kind in "biuf" and np.all(np.isfinite(array)):
         return "{" + ", ".join(map(str, array.ravel().tolist() if array.dtype.kind != "f" else array.ravel())) + "}"
     return f"#{_digest(array)}"
@@ -337,7 +338,7 @@ class _Reader:
         if name not in self.arrays:
             return Unloaded(type, digest)
         array = np.asarray(self.arrays[name])
-        if TensorType(array.shape, array.dtype) != type or _digest(array) != digest:
+        if TensorType.of(array) != type or _digest(array) != digest:
             raise ModelFormatError(f"the array given for {name!r} is not the one of the dump")
         return frozen(array)
 

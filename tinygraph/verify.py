@@ -33,7 +33,7 @@ def verify(graph: Graph) -> Graph:
         if value.kind in ("input", "node"):
             raise VerifyError(f"{value!r} has data, but is of kind {value.kind}")
         _define(value, value.kind, defined, names)
-        type = TensorType(data.shape, data.dtype) if isinstance(data, np.ndarray) else data.type
+        type = TensorType.of(data)
         if type != value.type:
             raise VerifyError(f"the data of {value!r} is {type}")
         if isinstance(data, np.ndarray) and data.flags.writeable:

@@ -16,7 +16,7 @@ import numpy as np
 
 import tinygraph
 from tinygraph.errors import ShapeError, TraceError, UsageError
-from tinygraph.ir import Array, Data, Kind, TensorType, frozen
+from tinygraph.ir import Array, Data, Kind, TensorType, array_of, frozen
 from tinygraph.nn.init import ZEROS, Initializer, Seeded
 from tinygraph.ops.base import Symbolic
 from tinygraph.trace import current
@@ -42,7 +42,7 @@ class Variable:
     @property
     def type(self) -> TensorType:
         """Shape and dtype."""
-        return TensorType(self.data.shape, self.data.dtype) if isinstance(self.data, np.ndarray) else self.data.type
+        return TensorType.of(self.data)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,7 +51,7 @@ class Variable:
 
     def array(self) -> Array:
         """The numbers; read-only."""
-        return self.data if isinstance(self.data, np.ndarray) else self.data.array()
+        return array_of(self.data)
 
     def set(self, array: Any) -> None:
         """Replaces the numbers; ShapeError if the shape differs."""
@@ -261,7 +261,7 @@ class Module:
         return self._session(arrays)(*arrays)
 
     def _session(self, arrays: Sequence[Array]) -> Session:
-        types = tuple(TensorType(a.shape, a.dtype) for a in arrays)
+        types = tuple(map(TensorType.of, arrays))
         state = self._state()
         with _sessions_lock:
             known = self._sessions.get(types)

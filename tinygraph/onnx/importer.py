@@ -216,7 +216,7 @@ class OnnxImporter:
         """The tensor, which gets the name unless it has one of the file already; an array becomes a constant."""
         if not isinstance(made, Tensor):
             array = frozen(made)
-            value = Value(name, TensorType(array.shape, array.dtype), "const")
+            value = Value(name, TensorType.of(array), "const")
             return Tensor(self._trace.builder.keep(value, array), self._trace)
         if made.value.kind == "node" and made.value not in self._named:
             self._named.add(made.value)

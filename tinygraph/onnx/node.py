@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from tinygraph.errors import ModelFormatError, UnsupportedOp
-from tinygraph.ir import Array
+from tinygraph.ir import Array, array_of
 from tinygraph.onnx import tensor
 from tinygraph.trace import Tensor
 
@@ -72,7 +72,7 @@ class OnnxNode:
         if given is None:
             return None
         data = given.trace.builder.data(given.value)
-        return data if data is None or isinstance(data, np.ndarray) else data.array()
+        return None if data is None else array_of(data)
 
     def demand(self, position: int, what: str) -> Array:
         """The numbers of an input that must be known before the model runs.

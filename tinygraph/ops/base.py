@@ -150,9 +150,7 @@ def register(cls: type[T]) -> type[T]:
         )
     if not cls.__doc__:
         raise TypeError(f"op {cls.__name__} lacks a docstring with its formula")
-    doc = cls.__doc__
     made = family(cls)
-    made.__doc__ = doc
     if made.name in OPS:
         raise TypeError(f"two ops are named {made.name}")
     OPS[made.name] = made
@@ -168,7 +166,7 @@ def from_onnx(*op_types: str, buffers: Sequence[int] = ()) -> Callable[[Callable
     """
 
     def file(reader: Callable[..., Any]) -> Callable[..., Any]:
-        reader.buffers = tuple(buffers)  # type: ignore[attr-defined]  # read by tinygraph.onnx.load
+        reader.buffers = tuple(buffers)  # type: ignore[attr-defined]  # read by tinygraph.onnx.importer
         for op_type in op_types:
             if op_type in IMPORTERS:
                 raise TypeError(f"two readers for ONNX {op_type}")
@@ -179,7 +177,7 @@ def from_onnx(*op_types: str, buffers: Sequence[int] = ()) -> Callable[[Callable
 
 
 class Exporter(Protocol):
-    """What `to_onnx(self, export, inputs, types)` may call; see tinygraph.onnx.save.
+    """What `to_onnx(self, export, inputs, types)` may call; see tinygraph.onnx.exporter.
 
     `inputs` are names, `types` the input types. It returns the name or names of the results.
     """
@@ -267,7 +265,7 @@ def apply(op: Op, *args: Any) -> Any:
         if isinstance(arg, Symbolic):
             return arg.apply(op, args)
     arrays = [np.asarray(a) for a in args]
-    infer(op, [TensorType(a.shape, a.dtype) for a in arrays])
+    infer(op, [TensorType.of(a) for a in arrays])
     return op.kernel(*arrays)
 
 
@@ -306,10 +304,7 @@ def _cast(arg: Any, dtype: np.dtype[Any] | None, weak_arrays: bool) -> Any:
 
 def type_of(x: Any) -> TensorType:
     """Shape and dtype of a symbolic tensor or an array."""
-    if isinstance(x, Symbolic):
-        return x.type
-    x = np.asarray(x)
-    return TensorType(x.shape, x.dtype)
+    return x.type if isinstance(x, Symbolic) else TensorType.of(np.asarray(x))
 
 
 def same_dtype(*types: TensorType) -> np.dtype[Any]:

@@ -142,7 +142,7 @@ class Extreme(Pool):
         return (self.taps - 1) * outputs[0].size
 
     def kernel(self, x: Array) -> Array:
-        counts = self.pooled(TensorType(x.shape, x.dtype)).dims[2:]
+        counts = self.pooled(TensorType.of(x)).dims[2:]
         better, worst = (np.minimum, np.inf) if self.smallest else (np.maximum, -np.inf)
         frame = self.frame(x, counts, worst)
         y = np.full((*x.shape[:2], *counts), worst, x.dtype)

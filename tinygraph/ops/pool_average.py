@@ -63,7 +63,7 @@ class AvgPool(Average):
         return self.taps * outputs[0].size
 
     def kernel(self, x: Array) -> Array:
-        counts = self.pooled(TensorType(x.shape, x.dtype)).dims[2:]
+        counts = self.pooled(TensorType.of(x)).dims[2:]
         frame = self.frame(x, counts, 0.0)
         y = np.zeros((*x.shape[:2], *counts), summing(x.dtype))
         for region in self.regions(counts):

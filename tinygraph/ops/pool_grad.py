@@ -116,7 +116,7 @@ class ExtremeGather(Winners):
         return (self.taps - 1) * outputs[0].size
 
     def kernel(self, x: Array, t: Array) -> Array:
-        counts = self.pooled(TensorType(x.shape, x.dtype)).dims[2:]
+        counts = self.pooled(TensorType.of(x)).dims[2:]
         winner = self.winners(x, counts)
         frame = self.frame(t, counts, 0.0)
         y = np.zeros((*x.shape[:2], *counts), t.dtype)

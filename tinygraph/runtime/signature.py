@@ -52,13 +52,15 @@ class Signature:
             if array.shape == shape:
                 continue
             if self._static or array.ndim != len(shape):
-                raise ShapeError(f"input {value.name!r} is {_type(array)}, want {value.type}")
+                raise ShapeError(f"input {value.name!r} is {TensorType.of(array)}, want {value.type}")
             for want, have in zip(shape, array.shape, strict=True):
                 if not isinstance(want, Symbol):
                     if want != have:
-                        raise ShapeError(f"input {value.name!r} is {_type(array)}, want {value.type}")
+                        raise ShapeError(f"input {value.name!r} is {TensorType.of(array)}, want {value.type}")
                 elif dims.setdefault(want, have) != have:
-                    raise ShapeError(f"input {value.name!r} is {_type(array)}, but {want} is {dims[want]} already")
+                    raise ShapeError(
+                        f"input {value.name!r} is {TensorType.of(array)}, but {want} is {dims[want]} already"
+                    )
         return tuple(dims.items())
 
     def _order(self, args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
@@ -96,7 +98,3 @@ def _convert(value: Value, arg: Any) -> Array:
         f"input {value.name!r} is {array.dtype}, want {dtype}; "
         f"numbers are not converted silently: pass np.asarray(..., {dtype.name!r})"
     )
-
-
-def _type(array: Array) -> TensorType:
-    return TensorType(array.shape, array.dtype)
