@@ -10,6 +10,7 @@ from tinygraph.ops.conv import Conv
 from tinygraph.ops.pool import Pool
 from tinygraph.ops.windows import extents
 from tinygraph.passes.report import Report, Row, Totals
+from tinygraph.runtime.lifetimes import peak
 
 
 def analyze(graph: Graph, bind: Mapping[str, int] | None = None, model: str = "") -> Report:
@@ -42,7 +43,7 @@ def analyze(graph: Graph, bind: Mapping[str, int] | None = None, model: str = ""
         macs=sum(row.macs for row in rows),
         flops=sum(row.flops for row in rows),
         activation_bytes=sum(row.activation_bytes for row in rows),
-        peak_bytes=_peak(graph),
+        peak_bytes=peak(graph, _owners(graph), ("input", "node")),
     )
     diagnostics = [f"{symbol} = 1: no number was given for this open dimension" for symbol in assumed]
     diagnostics += _unread(graph, parameters) + _mostly_padding(graph)
@@ -78,25 +79,13 @@ def _is_view(node: Node) -> bool:
     return "view" in node.op.traits
 
 
-def _peak(graph: Graph) -> int:
-    """Most bytes of inputs and activations alive at any one time."""
+def _owners(graph: Graph) -> dict[Value, Value]:
+    """The value whose memory each value lies in, if no view needs a copy."""
     owner = {v: v for v in graph.values()}
     for node in graph.nodes:
         if _is_view(node):
             owner |= dict.fromkeys(node.outputs, owner[node.inputs[0]])
-    last = {owner[v]: None for _, v in graph.outputs}  # None: to the end
-    dying: list[list[Value]] = []
-    for node in reversed(graph.nodes):
-        owners = dict.fromkeys(owner[v] for v in (*node.inputs, *node.outputs))
-        dying.append([v for v in owners if v not in last and v.kind in ("input", "node")])
-        last |= dict.fromkeys(owners)
-    live = peak = sum(v.type.nbytes for v in graph.inputs)
-    live -= sum(v.type.nbytes for v in graph.inputs if v not in last)
-    for node in graph.nodes:
-        live += sum(v.type.nbytes for v in node.outputs if owner[v] is v)
-        peak = max(peak, live)
-        live -= sum(v.type.nbytes for v in dying.pop())
-    return peak
+    return owner
 
 
 def _unread(graph: Graph, parameters: list[Value]) -> list[str]:

@@ -17,7 +17,7 @@ from tinygraph.build import Builder
 from tinygraph.errors import UsageError
 from tinygraph.ir import Array, Graph, TensorType
 from tinygraph.runtime.evaluate import evaluate
-from tinygraph.runtime.lifetimes import lifetimes, owners, peak
+from tinygraph.runtime.lifetimes import lifetimes, owners, planned
 from tinygraph.runtime.plan import Memory
 
 
@@ -161,7 +161,7 @@ def test_views_lie_in_the_memory_of_their_base() -> None:
 
 def peak_of(fn: Callable[..., Any], *shape: int) -> int:
     graph = tg.trace(fn, tg.Spec(shape))
-    return peak(graph, lifetimes(graph), {v: graph.array(v) for v in graph.data})
+    return planned(graph, {v: graph.array(v) for v in graph.data})
 
 
 PEAKS: list[tuple[str, Callable[[Any], Any], int]] = [

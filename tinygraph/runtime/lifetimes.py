@@ -2,26 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
-from tinygraph.ir import Array, Graph, Value
+from tinygraph.ir import Array, Graph, Kind, Value
+
+_EACH_ITS_OWN: Mapping[Value, Value] = MappingProxyType({})
 
 
-def lifetimes(graph: Graph) -> list[tuple[Value, ...]]:
+def lifetimes(graph: Graph, owner: Mapping[Value, Value] = _EACH_ITS_OWN) -> list[tuple[Value, ...]]:
     """For each node, the values that nobody needs after it: read last, or never read at all.
 
     Outputs of the graph live on, and so do inputs and data that no node reads.
+
+    Args:
+        graph: its nodes in order.
+        owner: the value whose memory a value lies in, where that is another one: then only owners
+            are told of, and one lives until the last reader of any value in its memory.
     """
-    needed = {v for _, v in graph.outputs}
+    needed = {owner.get(v, v) for _, v in graph.outputs}
     dying: list[tuple[Value, ...]] = []
     for node in reversed(graph.nodes):
-        last = tuple(v for v in dict.fromkeys((*node.outputs, *node.inputs)) if v not in needed)
+        held = dict.fromkeys(owner.get(v, v) for v in (*node.outputs, *node.inputs))
+        last = tuple(v for v in held if v not in needed)
         needed.update(last)
         dying.append(last)
     dying.reverse()
     return dying
+
+
+def peak(graph: Graph, owner: Mapping[Value, Value], kinds: tuple[Kind, ...]) -> int:
+    """Most bytes of arrays of these kinds that are alive at any one time, by lifetimes(graph, owner).
+
+    Args:
+        graph: every dimension has a number.
+        owner: the value whose memory each value lies in.
+        kinds: "node", or "input" and "node". An input that no node reads counts at the start only.
+    """
+    dying = lifetimes(graph, owner)
+    needed = {v for last in dying for v in last} | {owner[v] for _, v in graph.outputs}
+    inputs = [v for v in graph.inputs if v.kind in kinds]
+    live = most = sum(v.type.nbytes for v in inputs)
+    live -= sum(v.type.nbytes for v in inputs if v not in needed)
+    for node, last in zip(graph.nodes, dying, strict=True):
+        live += sum(v.type.nbytes for v in node.outputs if owner[v] is v)
+        most = max(most, live)
+        live -= sum(v.type.nbytes for v in last if v.kind in kinds)
+    return most
 
 
 def owners(graph: Graph, weights: Mapping[Value, Array]) -> dict[Value, Value]:
@@ -50,8 +79,8 @@ def owners(graph: Graph, weights: Mapping[Value, Array]) -> dict[Value, Value]:
     return owner
 
 
-def peak(graph: Graph, dying: Sequence[Sequence[Value]], weights: Mapping[Value, Array]) -> int:
-    """Most bytes of computed arrays that are alive at any one time.
+def planned(graph: Graph, weights: Mapping[Value, Array]) -> int:
+    """Most bytes of computed arrays that are alive at any one time of a call.
 
     An array is alive from the node that makes it to the last reader of it or of a view of
     it; an output of the graph, to the end. An output that has no memory of its own (an input, a
@@ -60,28 +89,15 @@ def peak(graph: Graph, dying: Sequence[Sequence[Value]], weights: Mapping[Value,
 
     Args:
         graph: every dimension has a number.
-        dying: lifetimes(graph).
         weights: see owners.
     """
     owner = owners(graph, weights)
-    computed = {v for node in graph.nodes for v in node.outputs}
-    holders = dict.fromkeys(computed, 0)
-    for value in computed:
-        if owner[value] in computed:
-            holders[owner[value]] += 1
-    live = most = 0
-    for node, last in zip(graph.nodes, dying, strict=True):
-        live += sum(v.type.nbytes for v in node.outputs if owner[v] is v)
-        most = max(most, live)
-        for value in last:
-            base = owner[value]
-            if value in computed and base in computed:
-                holders[base] -= 1
-                live -= 0 if holders[base] else base.type.nbytes
+    bases = dict.fromkeys(owner[v] for _, v in graph.outputs)
+    at_the_end = sum(v.type.nbytes for v in bases if v.kind == "node")
     returned: set[Value] = set()
     for _, value in graph.outputs:
         base = owner[value]
-        own = base in computed and base not in returned and base.type.size == value.type.size
-        live += 0 if own else value.type.nbytes
+        whole = base.kind == "node" and base not in returned and base.type.size == value.type.size
+        at_the_end += 0 if whole else value.type.nbytes
         returned.add(base)
-    return max(most, live)
+    return max(peak(graph, owner, ("node",)), at_the_end)

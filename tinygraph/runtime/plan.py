@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygraph.ir import Array, Graph, Node, TensorType, Value
 from tinygraph.ops.base import Prepared
-from tinygraph.runtime.lifetimes import lifetimes, peak
+from tinygraph.runtime.lifetimes import lifetimes, planned
 
 _ALIGNMENT = 64  # bytes of a cache line, and of the widest vector register
 
@@ -80,13 +80,12 @@ class Plan:
 
     def __init__(self, graph: Graph, weights: Mapping[Value, Array], workers: int) -> None:
         slots = {v: i for i, v in enumerate(graph.values())}
-        dying = lifetimes(graph)
         self._slots = [weights.get(v) for v in slots]
         self._outputs = [slots[v] for _, v in graph.outputs]
         self._spare: list[Array] = []
         self.steps: list[Step] = []
         workspace = 0
-        for node, last in zip(graph.nodes, dying, strict=True):
+        for node, last in zip(graph.nodes, lifetimes(graph), strict=True):
             prepared = node.op.lower(node.input_types, [weights.get(v) for v in node.inputs], workers)
             if prepared is not None:
                 workspace = max(workspace, prepared.workspace)
@@ -95,7 +94,7 @@ class Plan:
             reads, writes, release = (tuple(slots[v] for v in vs) for vs in (node.inputs, node.outputs, last))
             self.steps.append(Step(node, algorithm, run, reads, writes, release))
         held = {id(a): a.nbytes for a in weights.values()}
-        self.memory = Memory(peak(graph, dying, weights), sum(held.values()), workspace)
+        self.memory = Memory(planned(graph, weights), sum(held.values()), workspace)
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """The arrays of the outputs, in order. May be called from several threads at once.
