@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import tinygraph as tg
-from tests.passes.checks import ops, random_inputs
+from tests.passes.checks import apply, ops, random_inputs
+from tinygraph import nn
 from tinygraph.nn.norm import BatchNorm2d
+from tinygraph.passes.fold_batch_norm import fold_batch_norm
 from tinygraph.passes.pipeline import optimize
 from tinygraph.runtime.evaluate import evaluate
 
 
-def with_random_statistics(name: str) -> tg.nn.Module:
-    """A network whose BatchNorms are far from the identity."""
-    net = tg.models.create(name, seed=0)
+def with_random_statistics(net: nn.Module) -> nn.Module:
+    """The network, its BatchNorms far from the identity."""
+    net.reseed(0)
     rng = np.random.default_rng(0)
     for _, module in net.named_modules():
         if isinstance(module, BatchNorm2d):
@@ -28,7 +32,7 @@ def with_random_statistics(name: str) -> tg.nn.Module:
 
 @pytest.mark.parametrize(("name", "size"), [("resnet50", 64), ("resnet18", 33)])
 def test_no_batch_norm_is_left_and_the_answers_are_as_good(name: str, size: int) -> None:
-    graph = tg.trace(with_random_statistics(name), tg.Spec((1, 3, size, size)))
+    graph = tg.trace(with_random_statistics(tg.models.create(name)), tg.Spec((1, 3, size, size)))
     after = optimize(graph)
     assert "batch_norm" in ops(graph)
     assert "batch_norm" not in ops(after)
@@ -55,3 +59,27 @@ def test_optimizing_makes_no_large_numbers() -> None:
         assert len(weights) == 16
         assert not [w for w in weights if isinstance(w, np.ndarray) or "_made" in vars(w)]
     assert tg.analyze(after).totals.params == tg.analyze(graph).totals.params - 2 * 4224
+
+
+class Shared(nn.Module):
+    """One convolution called twice, each time with a BatchNorm of its own; and one block of both called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.bn1, self.bn2 = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        self.block = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), nn.BatchNorm2d(3, eps=0.1), nn.ReLU())
+
+    def forward(self, x: Any) -> Any:
+        y = self.bn2(self.conv(nn.functional.relu(self.bn1(self.conv(x)))))
+        return self.block(self.block(y))
+
+
+def test_a_shared_module_gets_fresh_weights_for_each_batch_norm() -> None:
+    graph = tg.trace(with_random_statistics(Shared()), tg.Spec((2, 3, 5, 5)))
+    after = apply(fold_batch_norm, graph)
+    assert ops(after) == ["conv", "relu", "conv", "conv", "relu", "conv", "relu"]
+    first, second, *blocks = (node for node in after.nodes if node.op.name == "conv")
+    assert not np.array_equal(after.array(first.inputs[1]), after.array(second.inputs[1]))
+    assert not np.array_equal(after.array(first.inputs[2]), after.array(second.inputs[2]))
+    assert np.array_equal(*(after.array(node.inputs[1]) for node in blocks))
