@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.ops import test_ops
 from tests.ops.checks import CHECKS
 from tests.ops.counted import Tally
 from tests.ops.harness import Case, N, distinct, each, exp, maximum, real
@@ -234,3 +235,10 @@ def test_a_wrong_onnx_form_is_caught() -> None:
 def test_rows_name_what_they_are_about() -> None:
     assert str(Case(Concat(1), [real(2, 3)], mul)) == "concat"
     assert str(Case(Sum((0,)), [real(2, 3)], mul, "two words")) == "sum-two_words"
+
+
+def test_an_op_without_a_row_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    test_ops.test_every_op_has_a_row()
+    monkeypatch.setitem(OPS, "forgotten", wrong(Relu))
+    with pytest.raises(AssertionError, match=r"no row in tests/ops/cases for: forgotten\b"):
+        test_ops.test_every_op_has_a_row()
