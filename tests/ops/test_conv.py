@@ -274,11 +274,26 @@ def test_matmul_of_onnx(shapes: list[tuple[int, ...]]) -> None:
         ({"auto_pad": "SAME"}, "auto_pad is 'SAME'"),
         ({"pads": [1, 1]}, "2 numbers for each of 2 spatial axes"),
         ({"kernel_shape": [5, 5]}, "kernel_shape"),
-        ({"strides": [0, 1]}, "stride"),
-        ({"group": 0}, "groups"),
+        ({"strides": [0, 1]}, "stride must be a whole number >= 1, got 0"),
+        ({"dilations": [1, -1]}, "dilation must be a whole number >= 1, got -1"),
+        ({"group": 0}, "groups must be a whole number >= 1, got 0"),
     ],
     ids=str,
 )
 def test_a_damaged_conv_is_a_model_format_error(attributes: dict[str, Any], message: str) -> None:
+    for op_type in ("Conv", "ConvTranspose"):
+        with pytest.raises(tg.ModelFormatError, match=message):
+            tg.load(model(op_type, [(1, 2, 5, 5), (2, 2, 3, 3)], **attributes).SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ((1, 2, 2, 5), "a window of extent 3 is larger than 2 positions"),
+        ((1, 4, 5, 5), "the weight reads 2 channels in each of 1 groups, the input has 4"),
+        ((1, 2, 5), "the input has 3 axes and the weight 4|a kernel with 2 spatial axes"),
+    ],
+)
+def test_a_conv_that_does_not_fit_its_input_is_a_model_format_error(x: tuple[int, ...], message: str) -> None:
     with pytest.raises(tg.ModelFormatError, match=message):
-        tg.load(model("Conv", [(1, 2, 5, 5), (3, 2, 3, 3)], **attributes).SerializeToString())
+        tg.load(model("Conv", [x, (3, 2, 3, 3)]).SerializeToString())

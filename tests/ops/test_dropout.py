@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import tinygraph as tg
@@ -69,3 +70,12 @@ def test_dropout_of_a_file_is_the_identity(opset: int, rest: list[Any], attribut
 def test_dropout_of_a_file_in_training_mode_is_refused() -> None:
     with pytest.raises(UnsupportedOp, match="in training mode"):
         tg.load(model("Dropout", [ONES, np.asarray(np.float32(0.5)), np.asarray(np.True_)], 13))
+
+
+def test_a_file_that_reads_the_mask_of_a_dropout_is_refused() -> None:
+    proto = onnx.load_from_string(model("Dropout", [ONES], 13))
+    proto.graph.node[0].output.append("mask")
+    assert not tg.load(proto.SerializeToString()).nodes  # nobody reads it yet
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("mask", onnx.TensorProto.BOOL, ONES.shape))
+    with pytest.raises(UnsupportedOp, match=r"its output 1 \('mask'\) is read"):
+        tg.load(proto.SerializeToString())
