@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tests.onnx.files import check_saved, example, same
+from tests.onnx.files import check_loaded, check_saved, example, model, node, same
 from tinygraph import models, nn, ops
 from tinygraph.ir import Graph
 from tinygraph.onnx.load import from_proto
@@ -104,3 +104,57 @@ def test_other_numbers_make_another_file_and_equal_ones_the_same() -> None:
 def test_half_precision_weights_come_back() -> None:
     w = np.array([[1, 2], [3, 4]], np.float16)
     check_saved(tg.trace(lambda x: ops.matmul(x, w), tg.Spec((3, 2), np.float16)))
+
+
+# ---- files of others, optimized ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_gemm_and_batch_normalization_become_one_linear_layer(transposed: int) -> None:
+    rng = np.random.default_rng(0)
+    weights = {name: rng.uniform(0.5, 2, 4).astype(np.float32) for name in ("bias", "gamma", "beta", "mean", "var")}
+    weights["w"] = rng.standard_normal((4, 3) if transposed else (3, 4)).astype(np.float32)
+    nodes = [
+        node("Gemm", "x w bias", "h", "fc", transB=transposed),
+        node("BatchNormalization", "h gamma beta mean var", "y", "bn", epsilon=0.25),
+    ]
+    graph = check_loaded(model(nodes, {"x": ["N", 3]}, {"y": ["N", 4]}, weights))
+    after = tg.optimize(graph, check=True)
+    assert [n.op.name for n in after.nodes] == ["linear"]
+
+
+POOLS: list[tuple[str, dict[str, Any]]] = [
+    ("MaxPool", {}),
+    ("MaxPool", {"pads": [1, 1, 1, 1]}),
+    ("AveragePool", {}),
+    ("AveragePool", {"pads": [1, 1, 1, 1]}),
+    ("AveragePool", {"pads": [1, 1, 1, 1], "count_include_pad": 1}),
+]
+
+
+@pytest.mark.parametrize(("pool", "attributes"), POOLS)
+def test_zeros_in_front_of_a_pool_count_even_if_all_else_is_negative(pool: str, attributes: dict[str, Any]) -> None:
+    nodes = [
+        node("Pad", "x pads", "p"),
+        node(pool, "p", "y", kernel_shape=[3, 3], strides=[2, 2], **attributes),
+    ]
+    weights = {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)}
+    size = 4 if attributes else 3
+    proto = model(nodes, {"x": [1, 1, 5, 5]}, {"y": [1, 1, size, size]}, weights)
+    x = -1 - np.random.default_rng(0).random((1, 1, 5, 5), np.float32)
+    graph = check_loaded(proto, x=x)
+    y = tg.compile(tg.optimize(graph, check={"x": x}))(x)
+    same({"y": y}, evaluate(graph, {"x": x}))
+    assert (y[0, 0, 0, 0] == 0) == (pool == "MaxPool")
+
+
+@pytest.mark.parametrize("shape", [[1000, 1000, 70], [2**40, 2**40], [2**62, 2**62]])
+def test_a_tiny_file_that_asks_for_huge_constants_is_optimized_without_making_them(shape: list[int]) -> None:
+    nodes = [node("Expand", "one shape", "e"), node("Add", "x e", "y")]
+    weights = {"one": np.ones(1, np.float32), "shape": np.array(shape, np.int64)}
+    content = model(nodes, {"x": [1]}, {"y": None}, weights).SerializeToString()
+    assert len(content) < 200
+    after = tg.optimize(tg.load(content))
+    assert [n.op.name for n in after.nodes] == ["broadcast_to", "add"]
+    assert after.outputs[0][1].type.shape == tuple(shape)
+    assert all(value.type.nbytes < 100 for value in after.data)
