@@ -298,6 +298,11 @@ def test_a_layer_names_its_node_and_a_second_call_gets_a_number() -> None:
     assert names_of(graph) == [f"blocks.{i}.{name}" for i in (0, 1) for name in first]
 
 
+def test_a_third_call_gets_the_next_number() -> None:
+    layer = nn.Sequential({"act": nn.ReLU()})
+    assert names_of(trace(lambda x: layer(layer(layer(x))), (1,))) == ["act", "act.1", "act.2"]
+
+
 def test_nodes_know_their_module_and_their_line() -> None:
     graph = trace(Tower(), (1, 2, 4, 4))
     paths = [node.where.module for node in graph.nodes]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph import nn
 from tinygraph.build import Builder
 from tinygraph.errors import ShapeError, UsageError
 from tinygraph.ir import Graph, TensorType
@@ -162,6 +163,12 @@ def test_shared_weights_count_once_and_their_macs_at_each_use() -> None:
     assert [row.params for row in report.rows] == [4, 0, 0]
     assert (report.totals.params, report.totals.macs) == (4, 8)
     assert report.totals.flops == 2 * 8 + 4
+
+
+def test_a_module_called_twice_has_its_parameters_once_and_its_macs_twice() -> None:
+    layer = nn.Conv2d(2, 2, 3, padding=1)
+    counted = totals(lambda x: layer(relu(layer(x))), (1, 2, 5, 5))
+    assert (counted.params, counted.macs) == (2 * (2 * 9 + 1), 2 * 25 * 2 * 18)
 
 
 def test_a_square_is_one_operation_per_element() -> None:
