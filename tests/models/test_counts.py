@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 
 import pytest
@@ -47,6 +48,29 @@ def test_published_params_and_macs(name: str) -> None:
 
 def test_every_network_is_counted() -> None:
     assert set(tg.models.names()) == {parse(model)[0] for model in TABLED} | set(PUBLISHED)
+
+
+def test_no_row_of_a_built_in_family_is_forgotten() -> None:
+    families = ("linear_classifier", "mlp", "cnn_39x31", "lenet", "alexnet", "vgg", "resnet")
+    wanted = {model for model in rows() if model.startswith(families)}
+    assert len(wanted) >= 32
+    assert wanted <= set(TABLED)
+
+
+@pytest.mark.parametrize("name", ["alexnet_2012", "lenet5", "resnet50", "resnet20_cifar", "vgg16"])
+def test_each_layer_has_a_weight_per_input_of_a_unit_and_a_mac_per_weight_and_place(name: str) -> None:
+    """K filters of C x R x S numbers (and a bias) on P x Q places: K (C R S + 1) params, K C R S P Q MACs."""
+    graph = tg.trace(tg.models.create(name), *tg.models.inputs(name))
+    report = {row.name: row for row in tg.analyze(graph).rows}
+    layers = [node for node in graph.nodes if node.op.name in ("conv", "linear")]
+    for node in layers:
+        units, *window = node.inputs[1].type.dims
+        places = math.prod(node.outputs[0].type.dims[2:])
+        has_bias = len(node.inputs) == 3
+        row = report[node.name]
+        assert row.params == units * (math.prod(window) + has_bias)
+        assert row.macs == math.prod(window) * units * places
+    assert sum(report[node.name].macs for node in layers) == tg.analyze(graph).totals.macs
 
 
 @pytest.mark.parametrize("batch", [2, 7])

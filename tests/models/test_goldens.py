@@ -35,9 +35,16 @@ def test_answers_as_it_stands_and_optimized(reference: str) -> None:
     net = tg.models.create(BUILT_IN[reference])
     net.load_state_dict({name: fill(name, v.shape, golden["gain"]) for name, v in net.named_variables()})
     x = fill("input", golden["input"])
-    for passes in ("none", "inference"):
-        session = tg.compile(net, tg.Spec(golden["input"]), passes=passes)
-        check(session(x), golden["outputs"][0])
+    plain, optimized = (tg.compile(net, tg.Spec(golden["input"]), passes=p)(x) for p in ("none", "inference"))
+    check(plain, golden["outputs"][0])
+    check(optimized, golden["outputs"][0])
+    assert np.linalg.norm(optimized - plain) < 1e-4 * np.linalg.norm(plain)
+
+
+def test_no_reference_is_forgotten() -> None:
+    torchvision = {"alexnet", "vgg16", "vgg16_bn", "resnet18", "resnet34", "resnet50"}
+    wanted = {f"torchvision/{name}" for name in torchvision} | {"akamaster/resnet20", "akamaster/resnet56"}
+    assert wanted <= set(REFERENCES)
 
 
 def test_a_wrong_answer_is_noticed() -> None:
