@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import ModelFormatError, UsageError
+from tinygraph.files import replacing
 from tinygraph.ir import Array
 
 
@@ -57,13 +58,9 @@ def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    path = Path(path)
     arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file(arrays, part)
-        part.replace(path)
-    except (OSError, SafetensorError, KeyError) as error:
+        with replacing(path) as part:
+            save_file(arrays, part)
+    except (SafetensorError, KeyError) as error:
         raise UsageError(f"{path}: cannot be written: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import BinaryIO
 
 import onnx
@@ -12,6 +11,7 @@ from onnx import helper
 
 import tinygraph
 from tinygraph.errors import BudgetError, UsageError
+from tinygraph.files import replacing
 from tinygraph.ir import Graph, Value
 from tinygraph.onnx import metadata, tensor
 from tinygraph.onnx.exporter import OPSET, OnnxExporter
@@ -43,7 +43,8 @@ def save(graph: Graph, target: str | os.PathLike[str] | BinaryIO) -> None:
     except EncodeError:
         raise _too_large() from None
     if isinstance(target, (str, os.PathLike)):
-        _replace(Path(target), content)
+        with replacing(target) as path:
+            path.write_bytes(content)
         return
     try:
         target.write(content)
@@ -86,21 +87,3 @@ def _info(name: str, value: Value) -> onnx.ValueInfoProto:
 
 def _too_large() -> BudgetError:
     return BudgetError("the weights are more than the 2 GiB that one ONNX file can hold; save them as safetensors")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes the file beside its place and moves it there, so that nobody finds half of it."""
-    try:
-        path = path.resolve()  # a link stays a link
-        if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
-            path.write_bytes(content)
-            return
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"cannot write {path}: {reason}") from None

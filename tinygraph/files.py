@@ -1,0 +1,37 @@
+"""Files that are replaced once their successor is whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tinygraph.errors import UsageError
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a path to write to; at the end of the block that file takes the place of the one at `path`.
+
+    If the block fails, the old file stays and the new one goes: nobody finds half of a file. A
+    link stays a link. A device or a pipe is no file to be replaced: it is written to directly.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    path = Path(path)
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            yield target
+            return
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            yield part
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot write {path}: {reason or error}") from None
