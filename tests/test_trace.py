@@ -16,7 +16,8 @@ from tinygraph.errors import ShapeError, TraceError
 from tinygraph.ir import Graph
 from tinygraph.nn import functional as F
 from tinygraph.runtime.evaluate import evaluate
-from tinygraph.trace import Tensor, current
+from tinygraph.tensor import Tensor
+from tinygraph.trace import current
 
 HERE = r"tests/test_trace\.py:\d+"
 

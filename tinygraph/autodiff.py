@@ -22,7 +22,8 @@ from tinygraph import ops
 from tinygraph.build import Builder
 from tinygraph.errors import NotDifferentiable, ShapeError, UsageError
 from tinygraph.ir import NOWHERE, Graph, Node, TensorType, Value
-from tinygraph.trace import Tensor, Trace
+from tinygraph.tensor import Tensor
+from tinygraph.trace import Trace
 
 
 def vjp_graph(graph: Graph, wrt: Sequence[str] | None = None, outputs: Sequence[str] | None = None) -> Graph:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tinygraph import ops
 from tinygraph.ir import Graph, Kind, Mode
-from tinygraph.trace import Spec, Tensor, Trace
+from tinygraph.tensor import Tensor
+from tinygraph.trace import Spec, Trace
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 

@@ -14,7 +14,8 @@ from tinygraph.ir import Array, Dim, Graph, Kind, Symbol, TensorType, Value, Whe
 from tinygraph.onnx import metadata, tensor
 from tinygraph.onnx.node import OnnxNode, label
 from tinygraph.ops.base import IMPORTERS, from_onnx
-from tinygraph.trace import Tensor, Trace
+from tinygraph.tensor import Tensor
+from tinygraph.trace import Trace
 
 OLDEST_OPSET = 7  # before it, broadcasting and BatchNormalization were written otherwise
 

@@ -11,7 +11,7 @@ import onnx
 from tinygraph.errors import ModelFormatError, UnsupportedOp
 from tinygraph.ir import Array, array_of
 from tinygraph.onnx import tensor
-from tinygraph.trace import Tensor
+from tinygraph.tensor import Tensor
 
 _REQUIRED: Any = object()
 

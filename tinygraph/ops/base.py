@@ -43,7 +43,7 @@ RULES = ("infer", "macs", "flops", "kernel", "vjp", "to_onnx")
 
 
 class Symbolic:
-    """A stand-in for an array while a graph is being made. tinygraph.trace has the real one."""
+    """A stand-in for an array while a graph is being made. tinygraph.tensor has the real one."""
 
     type: TensorType
 

@@ -1,0 +1,24 @@
+"""Which line of the user's code is running."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+
+
+def source_line() -> str:
+    """The innermost line outside tinygraph itself (its models count as outside)."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if not module.startswith("tinygraph.") or module.startswith("tinygraph.models."):
+            return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]  # the loop ends at the outermost frame
+    return ""
+
+
+@cache
+def _short(filename: str) -> str:
+    """File and folder, without the path of this machine."""
+    return "/".join(filename.replace(os.sep, "/").split("/")[-2:])
