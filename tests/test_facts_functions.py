@@ -46,6 +46,8 @@ def test_sigmoid_tanh_and_relu_at_five_points() -> None:
 def test_leaky_relu_of_slope_one_tenth_is_the_larger_of_x_and_a_tenth_of_it() -> None:
     close(ops.leaky_relu(SAMPLES, 0.1), [-0.2, -0.1, 0, 1, 2])
     close(ops.leaky_relu(SAMPLES, 0.1), ops.maximum(0.1 * SAMPLES, SAMPLES))
+    close(ops.leaky_relu(SAMPLES), [-0.02, -0.01, 0, 1, 2])
+    close(nn.LeakyReLU()(SAMPLES), [-0.02, -0.01, 0, 1, 2])
 
 
 def test_elu_saturates_at_minus_one() -> None:
