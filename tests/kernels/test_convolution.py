@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tinygraph.kernels import im2col, taps
 from tinygraph.kernels.col2im import Col2im, PointwiseTranspose
-from tinygraph.kernels.geometry import Array, Geometry, carve, put_into_border, room
+from tinygraph.kernels.geometry import Geometry, put_into_border
 from tinygraph.kernels.im2col import Im2col, Im2colWeightGrad, Pointwise
+from tinygraph.kernels.scratch import Array, carve, room
 
 
 @st.composite

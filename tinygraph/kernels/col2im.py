@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.geometry import Array, Geometry, carve, room
+from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import Blocks
+from tinygraph.kernels.scratch import Array, carve, room
 
 _Slices = tuple[slice, ...]
 

@@ -1,17 +1,15 @@
-"""The numbers of one convolution, and how its scratch memory is divided."""
+"""The numbers of one convolution, its border and its windows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-_ALIGNMENT = 64  # bytes of a cache line, and of the widest vector register
+from tinygraph.kernels.scratch import Array
 
 
 @dataclass(frozen=True)
@@ -76,24 +74,6 @@ class Geometry:
     def matrices(self, y: Array) -> Array:
         """The output as [batch, groups, filters / groups, positions]."""
         return y.reshape(self.batch, self.groups, self.filters // self.groups, self.positions)
-
-
-def room(dtype: np.dtype[Any], *shapes: Sequence[int]) -> int:
-    """Bytes of scratch memory that arrays of these shapes take one behind the other."""
-    return sum(_aligned(prod(shape) * dtype.itemsize) for shape in shapes)
-
-
-def carve(workspace: Array, dtype: np.dtype[Any], *shapes: Sequence[int]) -> Iterator[Array]:
-    """Arrays of these shapes, one behind the other in scratch memory; their numbers are arbitrary."""
-    at = 0
-    for shape in shapes:
-        size = prod(shape) * dtype.itemsize
-        yield workspace[at : at + size].view(dtype).reshape(shape)
-        at += _aligned(size)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
 def put_into_border(x: Array, padding: Sequence[tuple[int, int]], bordered: Array) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tinygraph.kernels.geometry import Array, Geometry, carve, put_into_border, room, windows
+from tinygraph.kernels.geometry import Geometry, put_into_border, windows
+from tinygraph.kernels.scratch import Array, carve, room
 
 # The columns of a block are written and read once: they should still be in the L2 cache
 # (1 to 2 MiB a core) when the matrix product reads them.

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.kernels.blocks import block_shape
-from tinygraph.kernels.geometry import carve, room
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from tinygraph.kernels.scratch import Array, carve, room
 
 
 class LrnByRows:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.geometry import carve, room
 from tinygraph.kernels.pooling import Separable
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from tinygraph.kernels.scratch import Array, carve, room
 
 
 class Scatter:
@@ -19,33 +16,16 @@ class Scatter:
 
     Args:
         pool: the pooling.
-        sizes: of the spatial axes.
-        counts: windows on each spatial axis.
-        kernel: taps of a window on each.
-        stride: between windows.
-        dilation: between taps.
-        front: padding before the first element.
 
     Attributes:
         workspace: bytes of scratch memory that `run` needs.
     """
 
-    def __init__(
-        self,
-        pool: Separable,
-        sizes: Sequence[int],
-        counts: Sequence[int],
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        dilation: Sequence[int],
-        front: Sequence[int],
-    ) -> None:
+    def __init__(self, pool: Separable) -> None:
         self.pool = pool
-        axes = zip(sizes, counts, kernel, stride, dilation, front, strict=True)
-        self.taps = [tuple(zip(*tap, strict=True)) for tap in product(*(_meetings(*axis) for axis in axes))]
-        extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-        self.disjoint = all(s >= extent for s, extent in zip(stride, extents, strict=True))
-        self.shape = (*pool.block, *counts)
+        self.taps = [tuple(zip(*tap, strict=True)) for tap in product(*(_meetings(*axis) for axis in pool.axes))]
+        self.disjoint = all(stride > (kernel - 1) * dilation for _, _, kernel, stride, dilation, _ in pool.axes)
+        self.shape = (*pool.block, *(count for _, count, *_ in pool.axes))
         self.workspace = (
             room(pool.dtype, self.shape, self.shape) + room(np.dtype(bool), self.shape, self.shape) + pool.workspace
         )

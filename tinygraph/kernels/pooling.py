@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.kernels.blocks import block_shape, blocks
-from tinygraph.kernels.geometry import carve, room
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from tinygraph.kernels.scratch import Array, carve, room
 
 
 @dataclass(frozen=True)
@@ -105,6 +103,7 @@ class Separable:
         dtype: of the elements.
 
     Attributes:
+        axes: (size, count, kernel, stride, dilation, front) of each spatial axis.
         dtype: of the elements.
         blocks: what is done at a time.
         block: shape of the largest.
@@ -122,7 +121,8 @@ class Separable:
         dtype: np.dtype[Any],
     ) -> None:
         samples, channels, *sizes = shape
-        self.plans = [runs(*axis) for axis in zip(sizes, counts, kernel, stride, dilation, front, strict=True)]
+        self.axes = list(zip(sizes, counts, kernel, stride, dilation, front, strict=True))
+        self.plans = [runs(*axis) for axis in self.axes]
         size = prod(sizes) * dtype.itemsize
         self.blocks = list(blocks(samples, channels, size))
         self.block = block_shape(samples, channels, size)

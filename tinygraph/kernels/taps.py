@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from tinygraph.kernels.scratch import Array
+
 Ints = Sequence[int]
 Pads = Sequence[tuple[int, int]]
 

@@ -79,10 +79,7 @@ class ExtremeGrad(Winners):
         return np.ascontiguousarray(self.crop(frame, x.shape[2:]))
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared:
-        sizes, counts = types[0].dims[2:], types[1].dims[2:]
-        front = [front for front, _ in self.padding]
-        pool = self.separable(types[0])
-        scatter = Scatter(pool, sizes, counts, self.kernel_size, self.stride, self.dilation, front)
+        scatter = Scatter(self.separable(types[0]))
         better = np.minimum if self.smallest else np.maximum
 
         def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:

@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygraph.ir import Array, Graph, Node, TensorType, Value
+from tinygraph.kernels.scratch import allocate
 from tinygraph.ops.base import Prepared
 from tinygraph.runtime.lifetimes import lifetimes, planned
-
-_ALIGNMENT = 64  # bytes of a cache line, and of the widest vector register
 
 Kernel = Callable[[Sequence[Array], Array], Sequence[Array]]
 T = TypeVar("T")
@@ -106,7 +105,7 @@ class Plan:
         try:
             workspace = self._spare.pop()
         except IndexError:
-            workspace = _aligned(self.memory.workspace)
+            workspace = allocate(self.memory.workspace)
         step = None
         try:
             for step in self.steps:
@@ -142,10 +141,3 @@ def _allocating(prepared: Prepared, types: Sequence[TensorType]) -> Kernel:
         return made
 
     return run
-
-
-def _aligned(nbytes: int) -> Array:
-    """Scratch memory that begins on a cache line."""
-    memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + nbytes]
