@@ -11,6 +11,14 @@ it in one place, in this order:
     to_onnx    the ONNX node or nodes that compute the same
     traits     what passes may assume, so that they need not know the op's name
 
+The traits:
+
+    elementwise   y[i] depends on the inputs at i only, after broadcasting
+    commutative   the first two inputs may change places
+    linear        y = J x + c in the first input x, the others held; c comes from the others
+    view          moves numbers and computes none; the kernel may return a view of its input
+    random        the numbers depend on a key: two nodes alike are not one, and none is folded
+
 Behind it stands the public function, which works on symbolic tensors and on arrays alike,
 and `@from_onnx(...)` readers of the ONNX operators that map to it.
 
@@ -229,6 +237,7 @@ def not_differentiable(why: str) -> Callable[..., Any]:
         raise NotDifferentiable(f"{self.name} has no gradient: {why}")
 
     vjp.refuses = why  # type: ignore[attr-defined]
+    vjp.__doc__ = f"Refuses: {why}."
     return vjp
 
 
@@ -239,7 +248,11 @@ def not_in_onnx(why: str) -> Callable[..., Any]:
         raise UnsupportedOp(f"{self.name} cannot be saved as ONNX: {why}")
 
     to_onnx.refuses = why  # type: ignore[attr-defined]
+    to_onnx.__doc__ = f"Refuses: {why}."
     return to_onnx
+
+
+gradient_not_in_onnx = not_in_onnx("ONNX has no gradient operators; save the graph before differentiating it")
 
 
 def is_differentiable(op: type[Op]) -> bool:

@@ -31,6 +31,7 @@ from tinygraph.ops.base import (
     register,
     type_of,
 )
+from tinygraph.ops.reduce import sum
 from tinygraph.ops.windows import Pads, onnx_padding, output_sizes, pads, per_axis
 
 __all__ = ["conv", "conv1d", "conv2d", "conv3d"]
@@ -112,9 +113,7 @@ def add_bias(y: Array, bias: Sequence[Array]) -> Array:
 
 def sum_to_channels(g: Tensor) -> Tensor:
     """The cotangent of a bias: g [N, K, *spatial] summed over all but the channels."""
-    from tinygraph import ops
-
-    return ops.sum(g, axis=(0, *range(2, type_of(g).ndim)))
+    return sum(g, axis=(0, *range(2, type_of(g).ndim)))
 
 
 def prepared(routine: Any) -> Prepared:
@@ -199,6 +198,7 @@ class ConvWeightGrad(Convolution):
     name = "conv_weight_grad"
     arity = (2, 2)
     traits = frozenset({"linear"})
+    to_onnx = not_in_onnx("ONNX has no operator for the gradient of a weight")
     kernel_size: tuple[int, ...] = field(kw_only=True)
 
     def infer(self, x: TensorType, g: TensorType) -> TensorType:
@@ -242,8 +242,6 @@ class ConvWeightGrad(Convolution):
         u = cotangents[0]
         dx = apply(ConvTranspose(**self.attributes, output_size=type_of(x).shape[2:]), g, u)
         return [dx, apply(Conv(**self.attributes), x, u)]
-
-    to_onnx = not_in_onnx("ONNX has no operator for the gradient of a weight")
 
 
 def conv(

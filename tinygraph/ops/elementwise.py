@@ -1,13 +1,4 @@
-"""Elementwise functions of one tensor: activations, exp, log, sqrt, neg, cast.
-
-Traits that this and other rooms use, so that passes need not know ops by name:
-
-    elementwise   y[i] depends on the inputs at i only, after broadcasting
-    commutative   the first two inputs may change places
-    linear        y = J x + c in the first input x, the others held; c comes from the others
-    view          moves numbers and computes none; the kernel may return a view of its input
-    random        the numbers depend on a key: two nodes alike are not one, and none is folded
-"""
+"""Elementwise functions of one tensor: activations, exp, log, sqrt, neg, cast."""
 
 from __future__ import annotations
 
@@ -31,6 +22,7 @@ from tinygraph.ops.base import (
     no_macs,
     per_output,
     register,
+    type_of,
 )
 
 __all__ = ["cast", "elu", "exp", "leaky_relu", "log", "neg", "relu", "sigmoid", "sqrt", "tanh"]
@@ -314,7 +306,7 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
         dtype = np.dtype(dtype)
     except TypeError:
         raise ShapeError(f"{dtype!r} is not a dtype") from None
-    return x if x.dtype == dtype else apply(Cast(dtype.name), x)
+    return x if type_of(x).dtype == dtype else apply(Cast(dtype.name), x)
 
 
 @from_onnx("Cast")

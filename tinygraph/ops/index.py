@@ -21,11 +21,11 @@ from tinygraph.ops.base import (
     apply,
     family,
     from_onnx,
+    gradient_not_in_onnx,
     no_flops,
     no_macs,
     normal_axis,
     not_differentiable,
-    not_in_onnx,
     register,
     same_dtype,
     type_of,
@@ -104,8 +104,8 @@ class SliceGrad(_Strided):
     """Zeros, with g in the places that slice took: the gradient of slice."""
 
     name = "slice_grad"
-    to_onnx = not_in_onnx("ONNX has no gradient of Slice")
     traits = frozenset({"linear"})
+    to_onnx = gradient_not_in_onnx
     shape: tuple[Dim, ...]
 
     def infer(self, g: TensorType) -> TensorType:

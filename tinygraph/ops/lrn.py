@@ -19,10 +19,11 @@ from tinygraph.ops.base import (
     apply,
     floating,
     from_onnx,
+    gradient_not_in_onnx,
     no_macs,
-    not_in_onnx,
     register,
 )
+from tinygraph.ops.elementwise import exp, log
 
 __all__ = ["lrn"]
 
@@ -57,7 +58,7 @@ class ChannelSum(Op):
     arity = (1, 1)
     traits = frozenset({"linear"})
     macs = no_macs
-    to_onnx = not_in_onnx("it is part of the gradient of lrn, and ONNX has no gradient operators")
+    to_onnx = gradient_not_in_onnx
     below: int
     above: int
 
@@ -130,8 +131,6 @@ class Lrn(Op):
         return Prepared(lambda ins, outs, workspace: kernel.run(ins[0], outs[0], workspace), kernel.workspace, "rows")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        from tinygraph.ops import exp, log
-
         (x,), (y,), (g,) = inputs, outputs, cotangents
         base = apply(ChannelSum(**self.window), x * x) * self.factor + self.k
         direct = g * exp(log(base) * -self.beta)

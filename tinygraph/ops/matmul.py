@@ -10,7 +10,10 @@ import numpy as np
 
 from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Dim, Shape, TensorType
+from tinygraph.ops.arithmetic import add, mul
 from tinygraph.ops.base import Exporter, Op, Prepared, Tensor, Types, apply, floating, from_onnx, register, type_of
+from tinygraph.ops.reduce import sum
+from tinygraph.ops.shape import expand_dims, reshape, squeeze, transpose
 
 __all__ = ["linear", "matmul"]
 
@@ -76,21 +79,17 @@ class Linear(Op):
 
 def weight_grad(x: Tensor, g: Tensor) -> Tensor:
     """g^T x [out, in], summed over all leading axes of x [..., in] and g [..., out]."""
-    from tinygraph import ops
-
     type = type_of(x)
     if type.ndim != 2 and type.is_static:
         rows = prod(type.dims[:-1])
-        x, g = (ops.reshape(t, (rows, type_of(t).dims[-1])) for t in (x, g))
+        x, g = (reshape(t, (rows, type_of(t).dims[-1])) for t in (x, g))
     return _sum_leading(matmul(_transposed(g), x), 2)
 
 
 def _sum_leading(t: Tensor, keep: int) -> Tensor:
     """The sum over all axes but the last ones."""
-    from tinygraph import ops
-
     leading = tuple(range(type_of(t).ndim - keep))
-    return ops.sum(t, leading) if leading else t
+    return sum(t, leading) if leading else t
 
 
 @register
@@ -152,10 +151,8 @@ def _meet(a: Dim, b: Dim) -> Dim:
 
 def _transposed(a: Tensor) -> Tensor:
     """Each matrix of a stack transposed."""
-    from tinygraph import ops
-
     last = type_of(a).ndim - 1
-    return ops.transpose(a, (*range(last - 1), last, last - 1))
+    return transpose(a, (*range(last - 1), last, last - 1))
 
 
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
@@ -192,12 +189,10 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
 
     Source: ONNX MatMul.
     """
-    from tinygraph import ops
-
     row, column = type_of(a).ndim == 1, type_of(b).ndim == 1
-    y = apply(MatMul(), ops.expand_dims(a, 0) if row else a, ops.expand_dims(b, 1) if column else b)
-    y = ops.squeeze(y, -1) if column else y
-    return ops.squeeze(y, -1 if column else -2) if row else y
+    y = apply(MatMul(), expand_dims(a, 0) if row else a, expand_dims(b, 1) if column else b)
+    y = squeeze(y, -1) if column else y
+    return squeeze(y, -1 if column else -2) if row else y
 
 
 @from_onnx("MatMul")
@@ -208,8 +203,6 @@ def _matmul(node: Any, a: Tensor, b: Tensor) -> Tensor:
 @from_onnx("Gemm")
 def _gemm(node: Any, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
     """Alpha a' b' + beta c; a linear layer if the scales are 1 and c is a vector."""
-    from tinygraph import ops
-
     for matrix in (a, b):
         if type_of(matrix).ndim != 2:
             raise ModelFormatError(f"Gemm multiplies two matrices, got {type_of(matrix)}")
@@ -221,7 +214,7 @@ def _gemm(node: Any, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
         if c is None or type_of(c).shape == type_of(w).shape[:1]:
             return linear(a, w, c)
     y = matmul(a, _transposed(b) if transposed else b)
-    y = y if alpha == 1 else ops.mul(y, alpha)
+    y = y if alpha == 1 else mul(y, alpha)
     if c is None:
         return y
-    return ops.add(y, c if beta == 1 else ops.mul(c, beta))
+    return add(y, c if beta == 1 else mul(c, beta))

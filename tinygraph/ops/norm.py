@@ -25,8 +25,8 @@ from tinygraph.ops.base import (
     register,
     type_of,
 )
-from tinygraph.ops.elementwise import cast
-from tinygraph.ops.reduce import Mean
+from tinygraph.ops.elementwise import cast, sqrt
+from tinygraph.ops.reduce import Mean, mean, sum
 
 __all__ = ["batch_norm", "batch_norm_train"]
 
@@ -118,8 +118,6 @@ class BatchNorm(Op):
         return Prepared(channelwise(types[0], steps), 0, "scale_shift" if centred else "center_scale_shift")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        from tinygraph.ops import sqrt, sum
-
         x, gamma, _, mean, var = inputs
         (g,) = cotangents
         axes = all_but_channels(x.ndim)
@@ -146,6 +144,7 @@ class BatchNormTrain(Op):
     labels = ("y", "mean", "var")
     arity = (3, 3)
     macs = no_macs
+    to_onnx = not_in_onnx("its BatchNormalization gives no statistics of the batch itself; save an inference graph")
     eps: float = 1e-5
 
     def infer(self, x: TensorType, gamma: TensorType, beta: TensorType) -> tuple[TensorType, ...]:
@@ -167,8 +166,6 @@ class BatchNormTrain(Op):
         return centred * per_channel(scale, x.ndim) + per_channel(beta, x.ndim), mean, var
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        from tinygraph.ops import mean, sqrt, sum
-
         x, gamma, _ = inputs
         ndim, axes = x.ndim, all_but_channels(x.ndim)
         gy, gmean, gvar = cotangents
@@ -185,8 +182,6 @@ class BatchNormTrain(Op):
         if gvar is not None:
             dx = _sum(dx, _spread(gvar, x, axes) * centred * 2)
         return [dx, dgamma, dbeta]
-
-    to_onnx = not_in_onnx("its BatchNormalization gives no statistics of the batch itself; save an inference graph")
 
 
 def _sum(a: Tensor | None, b: Tensor) -> Tensor:

@@ -17,10 +17,10 @@ from tinygraph.ops.base import (
     apply,
     floating,
     from_onnx,
+    gradient_not_in_onnx,
     no_flops,
     no_macs,
     normal_axis,
-    not_in_onnx,
     per_input,
     register,
     type_of,
@@ -109,7 +109,7 @@ class PadGrad(Op):
     traits = frozenset({"linear"})
     macs = no_macs
     flops = per_input(1)
-    to_onnx = not_in_onnx("ONNX has no gradient of Pad")
+    to_onnx = gradient_not_in_onnx
     pads: Pads
     mode: Mode
 

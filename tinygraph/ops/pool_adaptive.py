@@ -24,8 +24,8 @@ from tinygraph.ops.base import (
     apply,
     floating,
     from_onnx,
+    gradient_not_in_onnx,
     no_macs,
-    not_in_onnx,
     register,
     type_of,
 )
@@ -146,7 +146,7 @@ class AdaptiveAvgPoolGrad(Op):
     arity = (1, 1)
     traits = frozenset({"linear"})
     macs = no_macs
-    to_onnx = not_in_onnx("ONNX has no gradient operators; save the graph before differentiating it")
+    to_onnx = gradient_not_in_onnx
     size: tuple[Dim, ...]
 
     def infer(self, g: TensorType) -> TensorType:

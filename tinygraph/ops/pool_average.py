@@ -17,7 +17,7 @@ from tinygraph.ops.base import (
     apply,
     family,
     from_onnx,
-    not_in_onnx,
+    gradient_not_in_onnx,
     register,
     type_of,
 )
@@ -100,7 +100,7 @@ class AvgPoolGrad(Average):
     """
 
     name = "avg_pool_grad"
-    to_onnx = not_in_onnx("ONNX has no gradient operators; save the graph before differentiating it")
+    to_onnx = gradient_not_in_onnx
     size: tuple[Dim, ...] = ()
 
     def infer(self, g: TensorType) -> TensorType:

@@ -14,7 +14,7 @@ import numpy as np
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
 from tinygraph.kernels.pool_scatter import Scatter
-from tinygraph.ops.base import Prepared, Types, apply, family, not_in_onnx, register
+from tinygraph.ops.base import Prepared, Types, apply, family, gradient_not_in_onnx, register
 from tinygraph.ops.pool import Pool
 
 __all__: list[str] = []
@@ -34,7 +34,7 @@ class Winners(Pool):
     smallest: bool = False
 
     arity = (2, 2)
-    to_onnx = not_in_onnx("ONNX has no gradient operators; save the graph before differentiating it")
+    to_onnx = gradient_not_in_onnx
 
     def winners(self, x: Array, counts: Sequence[int]) -> Array:
         """The number of the tap that wins each window."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygraph.errors import ShapeError, UnsupportedOp, UsageError
 from tinygraph.ir import Array, Symbol, TensorType
+from tinygraph.ops.arithmetic import compare, where
 from tinygraph.ops.base import (
     Exporter,
     Op,
@@ -23,6 +24,10 @@ from tinygraph.ops.base import (
     register,
     type_of,
 )
+from tinygraph.ops.elementwise import cast, exp
+from tinygraph.ops.index import one_hot
+from tinygraph.ops.reduce import max, mean, sum
+from tinygraph.ops.shape import expand_dims, reshape, transpose
 
 __all__ = ["cross_entropy", "log_softmax", "maxout", "softmax"]
 
@@ -61,8 +66,6 @@ class Softmax(AlongAxis):
         return y
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        from tinygraph.ops import sum
-
         (y,), (g,) = outputs, cotangents
         return [y * (g - sum(g * y, self.axis, keepdims=True))]
 
@@ -82,8 +85,6 @@ class LogSoftmax(AlongAxis):
         return y
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        from tinygraph.ops import exp, sum
-
         (y,), (g,) = outputs, cotangents
         return [g - exp(y) * sum(g, self.axis, keepdims=True)]
 
@@ -124,7 +125,7 @@ def _softmax(node: Any, x: Tensor) -> Tensor:
     axis = normal_axis(node.get("axis", 1), len(shape))
     if axis == len(shape) - 1:
         return function(x, axis)
-    return function(x.reshape((*shape[:axis], -1)), axis).reshape(shape)
+    return reshape(function(reshape(x, (*shape[:axis], -1)), axis), shape)
 
 
 def maxout(x: Tensor, pieces: int, axis: int = 1) -> Tensor:
@@ -143,14 +144,12 @@ def maxout(x: Tensor, pieces: int, axis: int = 1) -> Tensor:
 
     Source: Goodfellow et al. 2013.
     """
-    from tinygraph.ops import max
-
     type = type_of(x)
     axis = normal_axis(axis, type.ndim)
     channels = type.shape[axis]
     if isinstance(channels, Symbol) or pieces < 1 or channels % pieces:
         raise ShapeError(f"{channels} channels do not divide into groups of {pieces}")
-    groups = x.reshape((*type.shape[:axis], channels // pieces, pieces, *type.shape[axis + 1 :]))
+    groups = reshape(x, (*type.shape[:axis], channels // pieces, pieces, *type.shape[axis + 1 :]))
     return max(groups, axis + 1)
 
 
@@ -196,8 +195,6 @@ class CrossEntropy(Op):
         return np.where(kept, -picked, picked.dtype.type(0))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        from tinygraph.ops import cast, compare, expand_dims, one_hot, transpose, where
-
         logits, labels = inputs
         labels = cast(labels, np.int64)  # an unsigned dtype has no -100
         kept = compare(labels, self.ignore_index, "!=")
@@ -232,8 +229,6 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = -100) -> T
 
 @from_onnx("SoftmaxCrossEntropyLoss")
 def _cross_entropy(node: Any, logits: Tensor, labels: Tensor, weights: Tensor = None) -> Any:
-    from tinygraph.ops import cast, compare, mean, sum
-
     if weights is not None:
         raise UnsupportedOp("with weights")
     ignore = node.get("ignore_index")
