@@ -168,8 +168,7 @@ class _Sweep:
         try:
             found = node.op.vjp(inputs, outputs, [self.cotangents.get(v) for v in node.outputs])
         except NotDifferentiable as error:
-            place = f" at {node.where}" if str(node.where) else ""
-            raise NotDifferentiable(f"{error} (node {node.name!r}{place})") from None
+            raise NotDifferentiable(f"{error} (node {node.name!r}{node.where.phrase})") from None
         for value, cotangent in zip(node.inputs, found, strict=True):
             if cotangent is not None and value in self.active:
                 self.add(value, _unbroadcast(cotangent, value.type, node))

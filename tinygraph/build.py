@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class Builder:
-    """Makes a graph. Names are made unique, types are inferred, dead nodes are dropped."""
+    """A graph in the making.
+
+    Args:
+        mode: of the graph.
+    """
 
     def __init__(self, mode: Mode = "inference") -> None:
         self.mode: Mode = mode
@@ -164,6 +168,5 @@ def infer(op: Op, types: Sequence[TensorType], where: Where = NOWHERE) -> tuple[
         op.check_arity(len(types))
         result = op.infer(*types)
     except ShapeError as error:
-        place = f" at {where}" if str(where) else ""
-        raise ShapeError(f"{op.name}{place}: {error} (inputs: {', '.join(map(str, types))})") from None
+        raise ShapeError(f"{op.name}{where.phrase}: {error} (inputs: {', '.join(map(str, types))})") from None
     return result if isinstance(result, tuple) else (result,)

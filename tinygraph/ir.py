@@ -128,6 +128,11 @@ class Where:
     def __str__(self) -> str:
         return " ".join(filter(None, (self.module, self.source)))
 
+    @property
+    def phrase(self) -> str:
+        """How a message goes on: " at layer1.0.conv1 net.py:7"; nothing if the place is not known."""
+        return f" at {self}" if str(self) else ""
+
 
 NOWHERE = Where()
 

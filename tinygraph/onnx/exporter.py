@@ -89,8 +89,7 @@ class OnnxExporter:
         try:
             results = node.op.to_onnx(self, [self.names[v] for v in node.inputs], node.input_types)
         except UnsupportedOp as error:
-            place = f" at {node.where}" if str(node.where) else ""
-            self._refused.append(f"{node.name!r}{place}: {error}")
+            self._refused.append(f"{node.name!r}{node.where.phrase}: {error}")
             return
         self._give_names(node, [results] if isinstance(results, str) else list(results))
         for proto in self._made:

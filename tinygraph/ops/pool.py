@@ -122,7 +122,8 @@ class Pool(Op):
         counts = self.pooled(x).dims[2:]
         return Separable(x.dims, counts, self.kernel_size, self.stride, self.dilation, front, x.dtype)
 
-    def geometry(self) -> dict[str, Any]:
+    @property
+    def attributes(self) -> dict[str, Any]:
         """The attributes that all pools share."""
         return {f.name: getattr(self, f.name) for f in fields(Pool)}
 
@@ -162,7 +163,7 @@ class Extreme(Pool):
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops.pool_grad import ExtremeGrad
 
-        return [apply(ExtremeGrad(**self.geometry(), smallest=self.smallest), inputs[0], cotangents[0])]
+        return [apply(ExtremeGrad(**self.attributes, smallest=self.smallest), inputs[0], cotangents[0])]
 
 
 @register
@@ -213,7 +214,7 @@ def onnx_attributes(pool: Pool, x: TensorType) -> dict[str, Any]:
     }
 
 
-def geometry(
+def attributes(
     type: TensorType, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
 ) -> dict[str, Any]:
     """The attributes of a sliding pool, as the public functions take them."""
@@ -256,14 +257,14 @@ def max_pool(
 
     Source: ONNX MaxPool.
     """
-    return apply(MaxPool(**geometry(type_of(x), kernel, stride, padding, dilation, ceil_mode)), x)
+    return apply(MaxPool(**attributes(type_of(x), kernel, stride, padding, dilation, ceil_mode)), x)
 
 
 def min_pool(
     x: Tensor, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
 ) -> Tensor:
     """The smallest element of each window; padding counts as +inf. Otherwise as max_pool."""
-    return apply(MinPool(**geometry(type_of(x), kernel, stride, padding, dilation, ceil_mode)), x)
+    return apply(MinPool(**attributes(type_of(x), kernel, stride, padding, dilation, ceil_mode)), x)
 
 
 def global_max_pool(x: Tensor) -> Tensor:
@@ -274,12 +275,12 @@ def global_max_pool(x: Tensor) -> Tensor:
     return max_pool(x, sizes)
 
 
-def onnx_geometry(node: Any, x: TensorType) -> dict[str, Any]:
+def attributes_from_onnx(node: Any, x: TensorType) -> dict[str, Any]:
     """The attributes of a sliding pool, as an ONNX node has them."""
     kernel = node.get("kernel_shape")
     if kernel is None:
         raise ModelFormatError("the attribute 'kernel_shape' is missing")
-    return geometry(
+    return attributes(
         x,
         kernel,
         node.get("strides", 1),
@@ -291,7 +292,7 @@ def onnx_geometry(node: Any, x: TensorType) -> dict[str, Any]:
 
 @from_onnx("MaxPool")
 def _max_pool(node: Any, x: Tensor) -> Tensor:
-    return apply(MaxPool(**onnx_geometry(node, type_of(x))), x)
+    return apply(MaxPool(**attributes_from_onnx(node, type_of(x))), x)
 
 
 @from_onnx("GlobalMaxPool")

@@ -21,7 +21,7 @@ from tinygraph.ops.base import (
     register,
     type_of,
 )
-from tinygraph.ops.pool import Pool, geometry, onnx_attributes, onnx_geometry, summing
+from tinygraph.ops.pool import Pool, attributes, attributes_from_onnx, onnx_attributes, summing
 
 __all__ = ["avg_pool"]
 
@@ -83,12 +83,12 @@ class AvgPool(Average):
         return Prepared(run, pool.workspace, "separable")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        grad = AvgPoolGrad(**self.geometry(), count_include_pad=self.count_include_pad, size=inputs[0].shape[2:])
+        grad = AvgPoolGrad(**self.attributes, count_include_pad=self.count_include_pad, size=inputs[0].shape[2:])
         return [apply(grad, cotangents[0])]
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        attributes = onnx_attributes(self, types[0]) | {"count_include_pad": int(self.count_include_pad)}
-        return export.node("AveragePool", inputs, **attributes)
+        counted = {"count_include_pad": int(self.count_include_pad)}
+        return export.node("AveragePool", inputs, **onnx_attributes(self, types[0]), **counted)
 
 
 @register
@@ -123,7 +123,7 @@ class AvgPoolGrad(Average):
         return np.ascontiguousarray(self.crop(frame, sizes), g.dtype)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        return [apply(AvgPool(**self.geometry(), count_include_pad=self.count_include_pad), cotangents[0])]
+        return [apply(AvgPool(**self.attributes, count_include_pad=self.count_include_pad), cotangents[0])]
 
 
 def avg_pool(
@@ -155,11 +155,11 @@ def avg_pool(
 
     Source: ONNX AveragePool (whose count_include_pad is 0 unless given).
     """
-    shared = geometry(type_of(x), kernel, stride, padding, dilation, ceil_mode)
+    shared = attributes(type_of(x), kernel, stride, padding, dilation, ceil_mode)
     return apply(AvgPool(**shared, count_include_pad=bool(count_include_pad)), x)
 
 
 @from_onnx("AveragePool")
 def _avg_pool(node: Any, x: Tensor) -> Tensor:
-    shared = onnx_geometry(node, type_of(x))
+    shared = attributes_from_onnx(node, type_of(x))
     return apply(AvgPool(**shared, count_include_pad=bool(node.get("count_include_pad", 0))), x)

@@ -90,7 +90,7 @@ class ExtremeGrad(Winners):
         return Prepared(run, scatter.workspace, "separable")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        gather = ExtremeGather(**self.geometry(), smallest=self.smallest)
+        gather = ExtremeGather(**self.attributes, smallest=self.smallest)
         return [None, apply(gather, inputs[0], cotangents[0])]
 
 
@@ -122,5 +122,5 @@ class ExtremeGather(Winners):
         return y
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        scatter = ExtremeGrad(**self.geometry(), smallest=self.smallest)
+        scatter = ExtremeGrad(**self.attributes, smallest=self.smallest)
         return [None, apply(scatter, inputs[0], cotangents[0])]

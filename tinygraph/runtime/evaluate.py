@@ -48,7 +48,7 @@ def evaluate(graph: Graph, inputs: Mapping[str, Any], dtype: Any = None) -> dict
             try:
                 made = retype.op(node.op).kernel(*[live[v] for v in node.inputs])
             except Exception as error:
-                error.add_note(f"in {node!r} at {node.where}")
+                error.add_note(f"in {node!r}{node.where.phrase}")
                 raise
             live |= zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True)
             for value in dying:

@@ -116,7 +116,7 @@ class Plan:
                     slots[i] = None
         except Exception as error:
             if step is not None:
-                error.add_note(f"in {step.node!r} at {step.node.where}")
+                error.add_note(f"in {step.node!r}{step.node.where.phrase}")
             raise
         self._spare.append(workspace)
         return [slots[i] for i in self._outputs]

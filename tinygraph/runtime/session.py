@@ -14,9 +14,10 @@ import numpy as np
 import tinygraph
 from tinygraph.errors import UsageError
 from tinygraph.ir import Array, Graph, TensorType
-from tinygraph.runtime import threads as threading
 from tinygraph.runtime.plan import Memory, Plan
 from tinygraph.runtime.signature import Binding, Signature
+from tinygraph.runtime.threads import count as count_threads
+from tinygraph.runtime.threads import limit as limit_threads
 from tinygraph.trace import Spec, trace
 
 _MAX_PLANS = 8  # bindings of open dimensions whose plans are kept
@@ -69,7 +70,7 @@ class Session:
 
     def __init__(self, graph: Graph, threads: int | None = None) -> None:
         self.graph = graph
-        self.threads = threading.count(threads)
+        self.threads = count_threads(threads)
         self._names = [name for name, _ in graph.outputs]
         self._signature = Signature(graph.inputs)
         read = {v for node in graph.nodes for v in node.inputs} | {v for _, v in graph.outputs}
@@ -101,7 +102,7 @@ class Session:
         """
         arrays = self._signature.arrays(args, named)
         plan = self._plan(self._signature.bind(arrays))
-        with threading.limit(self.threads), np.errstate(all="ignore"):
+        with limit_threads(self.threads), np.errstate(all="ignore"):
             outputs = _owned(plan.run(arrays), arrays)
         return outputs[0] if len(outputs) == 1 else dict(zip(self._names, outputs, strict=True))
 
