@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Lock
 from types import MappingProxyType
@@ -26,7 +26,7 @@ _MAX_PLANS = 8  # bindings of open dimensions whose plans are kept
 def compile(
     source: Graph | Callable[..., Any],
     *specs: Spec | TensorType,
-    passes: str | Iterable[Any] = "inference",
+    passes: str | Sequence[Any] = "inference",
     threads: int | None = None,
 ) -> Session:
     """Makes a graph, a module or a function ready to run.
@@ -45,7 +45,7 @@ def compile(
         source = trace(source, *specs)
     elif specs:
         raise UsageError("a graph has its specs already: give them only with a module or function")
-    return Session(source if passes == "none" else tinygraph.optimize(source, passes), threads)
+    return Session(tinygraph.optimize(source, passes), threads)
 
 
 class Session:
