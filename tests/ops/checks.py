@@ -230,6 +230,15 @@ def check_text(case: Case) -> None:
         assert [node.op for node in again.nodes] == [node.op for node in graph.nodes]
 
 
+def written(graph: Graph) -> set[str]:
+    """The ONNX operators that a graph is saved as."""
+    import onnx
+
+    file = io.BytesIO()
+    tg.save(graph, file)
+    return {node.op_type for node in onnx.load_from_string(file.getvalue()).graph.node}
+
+
 def check_onnx(case: Case) -> None:
     """As ONNX the op computes the same: in onnx.reference, and loaded again."""
     import onnx
@@ -245,6 +254,9 @@ def check_onnx(case: Case) -> None:
     arrays = case.arrays(np.float32)
     wanted = execute(_bound(graph), arrays)
     model = onnx.load_from_string(file.getvalue())
+    assert {node.op_type for node in model.graph.node} <= set(case.op.onnx), (
+        "writes operators that `onnx` does not name"
+    )
     onnx.checker.check_model(model, full_check=case.reference)
     if case.reference:
         with np.errstate(all="ignore"):

@@ -219,8 +219,10 @@ def test_an_attribute_that_the_text_loses_is_caught(monkeypatch: pytest.MonkeyPa
 
 def test_a_wrong_onnx_form_is_caught() -> None:
     naive = each(lambda op, a, b: a * b)
-    added = wrong(Mul, onnx="Add")
+    added = wrong(Mul, onnx=("Add",))
     assert "onnx.reference" in caught(Case(added(), PAIR, naive), "onnx")
+    unnamed = wrong(Mul, onnx=("Div",), to_onnx=lambda self, export, inputs, types: export.node("Mul", inputs))
+    assert "does not name" in caught(Case(unnamed(), PAIR, naive), "onnx")
     forgetful = wrong(LeakyRelu, to_onnx=lambda self, export, inputs, types: export.node("LeakyRelu", inputs))
     assert "onnx.reference" in caught(Case(forgetful(0.5), [real(N, 3)], naive), "onnx")
     frozen_batch = wrong(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+import numpy as np
 import pytest
 
 from tests.ops import cases
-from tests.ops.checks import CHECKS
+from tests.ops.checks import CHECKS, graph_of, written
 from tests.ops.harness import Case
 from tinygraph.ops.base import OPS
 
@@ -24,6 +25,13 @@ def test_every_op_has_a_row() -> None:
 def test_rows_of_one_op_have_different_labels() -> None:
     names = [str(row) for row in ROWS]
     assert not {name for name in names if names.count(name) > 1}
+
+
+def test_every_onnx_operator_that_an_op_names_is_written_by_a_row() -> None:
+    named = {(name, operator) for name, op in OPS.items() for operator in op.onnx}
+    rows = [row for row in ROWS if row.op.onnx]
+    found = {(row.op.name, operator) for row in rows for operator in written(graph_of(row, np.float32))}
+    assert named == found
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)

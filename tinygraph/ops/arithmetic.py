@@ -25,6 +25,7 @@ from tinygraph.ops.base import (
     from_onnx,
     no_macs,
     not_differentiable,
+    one_onnx_node,
     per_output,
     register,
     same_dtype,
@@ -48,7 +49,7 @@ class Binary(Op):
     """y[i] = f(a[i], b[i]) for numbers of one dtype, after broadcasting."""
 
     ufunc: ClassVar[np.ufunc]
-    onnx: ClassVar[str]
+    to_onnx = one_onnx_node
     arity = (2, 2)
     macs = no_macs
     flops = per_output(1)
@@ -66,16 +67,13 @@ class Binary(Op):
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
         return in_one_call(self.ufunc)
 
-    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        return export.node(self.onnx, inputs)
-
 
 @register
 class Add(Binary):
     """a + b."""
 
     name = "add"
-    onnx = "Add"
+    onnx = ("Add",)
     ufunc = np.add
     traits = frozenset({"elementwise", "commutative", "linear"})
 
@@ -93,7 +91,7 @@ class Sub(Binary):
     """a - b."""
 
     name = "sub"
-    onnx = "Sub"
+    onnx = ("Sub",)
     ufunc = np.subtract
     traits = frozenset({"elementwise", "linear"})
 
@@ -111,7 +109,7 @@ class Mul(Binary):
     """a * b."""
 
     name = "mul"
-    onnx = "Mul"
+    onnx = ("Mul",)
     ufunc = np.multiply
     traits = frozenset({"elementwise", "commutative", "linear"})
 
@@ -130,7 +128,7 @@ class Div(Binary):
     """a / b; of integers the quotient towards zero, as ONNX has it."""
 
     name = "div"
-    onnx = "Div"
+    onnx = ("Div",)
     ufunc = np.divide
     traits = frozenset({"elementwise", "linear"})
 
@@ -167,7 +165,7 @@ class Maximum(Binary):
     """The larger of a and b; NaN if either is. Equal ones share the gradient."""
 
     name = "maximum"
-    onnx = "Max"
+    onnx = ("Max",)
     ufunc = np.maximum
     traits = frozenset({"elementwise", "commutative"})
 
@@ -185,7 +183,7 @@ class Minimum(Binary):
     """The smaller of a and b; NaN if either is. Equal ones share the gradient."""
 
     name = "minimum"
-    onnx = "Min"
+    onnx = ("Min",)
     ufunc = np.minimum
     traits = frozenset({"elementwise", "commutative"})
 
@@ -222,6 +220,7 @@ class Compare(Op):
     """Whether a[i] stands in the relation to b[i], after broadcasting. Comparisons with NaN are False, != True."""
 
     name = "compare"
+    onnx = ("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "Not")
     arity = (2, 2)
     traits = frozenset({"elementwise"})
     macs = no_macs
@@ -269,6 +268,8 @@ class Where(Op):
     """a[i] where condition[i] holds, else b[i], after broadcasting."""
 
     name = "where"
+    onnx = ("Where",)
+    to_onnx = one_onnx_node
     arity = (3, 3)
     traits = frozenset({"elementwise"})
     macs = no_macs
@@ -285,9 +286,6 @@ class Where(Op):
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         # A choice and no product with 0: the branch not taken may have an infinite slope.
         return [None, where(inputs[0], cotangents[0], 0), where(inputs[0], 0, cotangents[0])]
-
-    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        return export.node("Where", inputs)
 
 
 def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ it in one place, in this order:
     flops      arithmetic operations: 2 x macs plus every other one; data movement is free
     kernel     arrays -> arrays: plain, obviously right NumPy, for any float dtype
     vjp        cotangents of the outputs -> cotangents of the inputs, as new nodes
-    to_onnx    the ONNX node or nodes that compute the same
+    to_onnx    the ONNX node or nodes that compute the same, of the operators named in `onnx`
     traits     what passes may assume, so that they need not know the op's name
 
 The traits:
@@ -82,6 +82,7 @@ class Op:
     name: ClassVar[str]
     labels: ClassVar[tuple[str, ...]] = ("y",)
     arity: ClassVar[tuple[int, int | None]]
+    onnx: ClassVar[tuple[str, ...]] = ()
     traits: ClassVar[frozenset[str]] = frozenset()
 
     # The rules every op must have; declared here for type checkers only.
@@ -156,6 +157,8 @@ def register(cls: type[T]) -> type[T]:
         raise TypeError(
             f"op {cls.__name__} lacks {', '.join(missing)}; say not_differentiable(...) and so on where there is none"
         )
+    if bool(cls.onnx) == hasattr(cls.to_onnx, "refuses"):
+        raise TypeError(f"op {cls.__name__} names the ONNX operators {cls.onnx}; name those that to_onnx writes")
     if not cls.__doc__:
         raise TypeError(f"op {cls.__name__} lacks a docstring with its formula")
     made = family(cls)
@@ -250,6 +253,11 @@ def not_in_onnx(why: str) -> Callable[..., Any]:
     to_onnx.refuses = why  # type: ignore[attr-defined]
     to_onnx.__doc__ = f"Refuses: {why}."
     return to_onnx
+
+
+def one_onnx_node(self: Op, export: Exporter, inputs: Sequence[str], types: Types) -> Any:
+    """A to_onnx rule: the operator of `onnx` on the same inputs, without attributes."""
+    return export.node(self.onnx[0], inputs)
 
 
 gradient_not_in_onnx = not_in_onnx("ONNX has no gradient operators; save the graph before differentiating it")

@@ -141,6 +141,7 @@ class Conv(Convolution):
     """
 
     name = "conv"
+    onnx = ("Conv",)
     arity = (2, 3)
     traits = frozenset({"linear"})
 

@@ -38,6 +38,7 @@ class ConvTranspose(Convolution):
     """
 
     name = "conv_transpose"
+    onnx = ("ConvTranspose",)
     arity = (2, 3)
     traits = frozenset({"linear"})
     output_size: tuple[Dim, ...] = field(kw_only=True)

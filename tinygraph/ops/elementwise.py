@@ -20,6 +20,7 @@ from tinygraph.ops.base import (
     from_onnx,
     no_flops,
     no_macs,
+    one_onnx_node,
     per_output,
     register,
     type_of,
@@ -44,7 +45,7 @@ class Function(Unary):
     """A function that NumPy and ONNX have."""
 
     ufunc: ClassVar[np.ufunc]
-    onnx: ClassVar[str]
+    to_onnx = one_onnx_node
 
     def kernel(self, x: Array) -> Array:
         y: Array = self.ufunc(x)
@@ -53,15 +54,14 @@ class Function(Unary):
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
         return in_one_call(self.ufunc)
 
-    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        return export.node(self.onnx, inputs)
-
 
 @register
 class Relu(Unary):
     """max(x, 0). Its derivative at 0 is 0."""
 
     name = "relu"
+    onnx = ("Relu",)
+    to_onnx = one_onnx_node
     flops = per_output(1)
 
     def kernel(self, x: Array) -> Array:
@@ -73,9 +73,6 @@ class Relu(Unary):
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [where(compare(inputs[0], 0, ">"), cotangents[0], 0)]
-
-    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        return export.node("Relu", inputs)
 
 
 def relu(x: Tensor) -> Tensor:
@@ -91,6 +88,7 @@ class LeakyRelu(Unary):
     """x where x > 0, else slope * x."""
 
     name = "leaky_relu"
+    onnx = ("LeakyRelu",)
     flops = per_output(3)
     slope: float = 0.01
 
@@ -123,6 +121,7 @@ class Elu(Unary):
     """x where x > 0, else alpha * (e ** x - 1)."""
 
     name = "elu"
+    onnx = ("Elu",)
     flops = per_output(8)
     alpha: float = 1.0
 
@@ -154,6 +153,8 @@ class Sigmoid(Unary):
     """1 / (1 + e ** -x)."""
 
     name = "sigmoid"
+    onnx = ("Sigmoid",)
+    to_onnx = one_onnx_node
     flops = per_output(4)
 
     def kernel(self, x: Array) -> Array:
@@ -164,9 +165,6 @@ class Sigmoid(Unary):
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         y = outputs[0]
         return [cotangents[0] * y * (1 - y)]
-
-    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        return export.node("Sigmoid", inputs)
 
 
 def sigmoid(x: Tensor) -> Tensor:
@@ -179,7 +177,7 @@ class Tanh(Function):
     """The hyperbolic tangent."""
 
     name = "tanh"
-    onnx = "Tanh"
+    onnx = ("Tanh",)
     ufunc = np.tanh
     flops = per_output(4)
 
@@ -198,7 +196,7 @@ class Exp(Function):
     """e ** x."""
 
     name = "exp"
-    onnx = "Exp"
+    onnx = ("Exp",)
     ufunc = np.exp
     flops = per_output(4)
 
@@ -216,7 +214,7 @@ class Log(Function):
     """The natural logarithm of x."""
 
     name = "log"
-    onnx = "Log"
+    onnx = ("Log",)
     ufunc = np.log
     flops = per_output(4)
 
@@ -234,7 +232,7 @@ class Sqrt(Function):
     """The square root of x."""
 
     name = "sqrt"
-    onnx = "Sqrt"
+    onnx = ("Sqrt",)
     ufunc = np.sqrt
     flops = per_output(1)
 
@@ -252,7 +250,7 @@ class Neg(Function):
     """-x."""
 
     name = "neg"
-    onnx = "Neg"
+    onnx = ("Neg",)
     ufunc = np.negative
     traits = frozenset({"elementwise", "linear"})
     flops = per_output(1)
@@ -276,6 +274,7 @@ class Cast(Op):
     """x in another dtype, as NumPy's astype does it."""
 
     name = "cast"
+    onnx = ("Cast",)
     arity = (1, 1)
     traits = frozenset({"elementwise"})
     macs = no_macs

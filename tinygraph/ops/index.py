@@ -77,6 +77,7 @@ class Slice(_Strided):
     """x[start:stop:step] along each axis."""
 
     name = "slice"
+    onnx = ("Slice",)
 
     def infer(self, x: TensorType) -> TensorType:
         return x.with_shape(self.sliced(x.shape))
@@ -224,6 +225,7 @@ class Concat(Op):
     """The inputs one behind the other along an axis."""
 
     name = "concat"
+    onnx = ("Concat",)
     arity = (1, None)
     traits = frozenset({"linear"})
     macs = no_macs
@@ -286,6 +288,7 @@ class OneHot(Op):
     """
 
     name = "one_hot"
+    onnx = ("OneHot", "Reshape")
     arity = (1, 1)
     macs = no_macs
     flops = no_flops

@@ -90,6 +90,7 @@ class Lrn(Op):
     """
 
     name = "lrn"
+    onnx = ("LRN",)
     arity = (1, 1)
     macs = no_macs
     size: int

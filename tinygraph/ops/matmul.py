@@ -11,7 +11,19 @@ import numpy as np
 from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Dim, Shape, TensorType
 from tinygraph.ops.arithmetic import add, mul
-from tinygraph.ops.base import Exporter, Op, Prepared, Tensor, Types, apply, floating, from_onnx, register, type_of
+from tinygraph.ops.base import (
+    Exporter,
+    Op,
+    Prepared,
+    Tensor,
+    Types,
+    apply,
+    floating,
+    from_onnx,
+    one_onnx_node,
+    register,
+    type_of,
+)
 from tinygraph.ops.reduce import sum
 from tinygraph.ops.shape import expand_dims, reshape, squeeze, transpose
 
@@ -23,6 +35,7 @@ class Linear(Op):
     """y = x w^T + b. x [..., in], w [out, in], b [out] -> y [..., out]."""
 
     name = "linear"
+    onnx = ("Gemm", "MatMul", "Transpose", "Add")
     arity = (2, 3)
     traits = frozenset({"linear"})
 
@@ -97,6 +110,8 @@ class MatMul(Op):
     """y = a b, of the last two axes; the axes before them are broadcast. [..., m, k] [..., k, n] -> [..., m, n]."""
 
     name = "matmul"
+    onnx = ("MatMul",)
+    to_onnx = one_onnx_node
     arity = (2, 2)
     traits = frozenset({"linear"})
 
@@ -129,9 +144,6 @@ class MatMul(Op):
         a, b = inputs
         g = cotangents[0]
         return [matmul(g, _transposed(b)), matmul(_transposed(a), g)]
-
-    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        return export.node("MatMul", inputs)
 
 
 def _stack(a: Shape, b: Shape) -> Shape:

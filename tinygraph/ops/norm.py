@@ -82,6 +82,7 @@ class BatchNorm(Op):
     """
 
     name = "batch_norm"
+    onnx = ("BatchNormalization",)
     arity = (5, 5)
     macs = no_macs
     eps: float = 1e-5

@@ -67,6 +67,7 @@ class Pad(Op):
     """
 
     name = "pad"
+    onnx = ("Pad",)
     arity = (1, 1)
     traits = frozenset({"linear"})
     macs = no_macs

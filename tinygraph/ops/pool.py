@@ -171,6 +171,7 @@ class MaxPool(Extreme):
     """y[n, c, o] = max over taps t of x[n, c, o stride + t dilation - front]; padding counts as -inf."""
 
     name = "max_pool"
+    onnx = ("MaxPool", "GlobalMaxPool")
     smallest = False
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
@@ -184,6 +185,7 @@ class MinPool(Extreme):
     """y[n, c, o] = min over taps t of x[n, c, o stride + t dilation - front]; padding counts as +inf."""
 
     name = "min_pool"
+    onnx = ("Neg", "MaxPool")
     smallest = True
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:

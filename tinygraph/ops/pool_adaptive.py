@@ -73,6 +73,7 @@ class AdaptiveAvgPool(Op):
     """
 
     name = "adaptive_avg_pool"
+    onnx = ("GlobalAveragePool", "AveragePool")
     arity = (1, 1)
     traits = frozenset({"linear"})
     macs = no_macs

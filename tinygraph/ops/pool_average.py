@@ -54,6 +54,7 @@ class AvgPool(Average):
     """y[n, c, o] = mean over taps t of x[n, c, o stride + t dilation - front]; padding counts as 0."""
 
     name = "avg_pool"
+    onnx = ("AveragePool",)
 
     def infer(self, x: TensorType) -> TensorType:
         return self.pooled(x)

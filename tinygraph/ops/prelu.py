@@ -33,6 +33,7 @@ class PRelu(Op):
     """x where x > 0, else weight * x, with one weight for each channel (axis 1) or one for all."""
 
     name = "prelu"
+    onnx = ("PRelu", "Reshape")
     arity = (2, 2)
     macs = no_macs
     flops = per_output(3)

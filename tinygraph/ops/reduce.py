@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +36,6 @@ Axes = int | Sequence[int] | None
 class Reduction(Op):
     """One number for all those along the axes; the axes vanish, or stay with size 1."""
 
-    onnx: ClassVar[str]
     arity = (1, 1)
     macs = no_macs
     axes: tuple[int, ...]
@@ -59,7 +58,7 @@ class Reduction(Op):
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         axes = export.const(np.array(self.axes, np.int64))
-        return export.node(self.onnx, [*inputs, axes], keepdims=int(self.keepdims), noop_with_empty_axes=1)
+        return export.node(self.onnx[0], [*inputs, axes], keepdims=int(self.keepdims), noop_with_empty_axes=1)
 
 
 def _all_but_first(self: Op, inputs: Types, outputs: Types) -> int:
@@ -72,7 +71,7 @@ class Sum(Reduction):
     """The sum over the axes."""
 
     name = "sum"
-    onnx = "ReduceSum"
+    onnx = ("ReduceSum",)
     traits = frozenset({"linear"})
     flops = _all_but_first
 
@@ -104,7 +103,7 @@ class Mean(Reduction):
     """The mean over the axes."""
 
     name = "mean"
-    onnx = "ReduceMean"
+    onnx = ("ReduceMean",)
     traits = frozenset({"linear"})
 
     def infer(self, x: TensorType) -> TensorType:
@@ -144,7 +143,7 @@ class Max(Reduction):
     """The largest number along the axes; NaN if there is one. Equal ones share the gradient."""
 
     name = "max"
-    onnx = "ReduceMax"
+    onnx = ("ReduceMax",)
     flops = _all_but_first
 
     def infer(self, x: TensorType) -> TensorType:

@@ -75,6 +75,7 @@ class Reshape(Movement):
     """The same numbers in the same row-major order, in another shape."""
 
     name = "reshape"
+    onnx = ("Reshape",)
     shape: tuple[Dim, ...]
 
     def infer(self, x: TensorType) -> TensorType:
@@ -225,6 +226,7 @@ class Transpose(Movement):
     """Axis i of the result is axis `axes[i]` of x."""
 
     name = "transpose"
+    onnx = ("Transpose",)
     axes: tuple[int, ...]
 
     def infer(self, x: TensorType) -> TensorType:
@@ -263,6 +265,7 @@ class BroadcastTo(Movement):
     """x repeated along new axes and axes of size 1."""
 
     name = "broadcast_to"
+    onnx = ("Expand",)
     shape: tuple[Dim, ...]
 
     def infer(self, x: TensorType) -> TensorType:

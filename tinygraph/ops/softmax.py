@@ -59,6 +59,7 @@ class Softmax(AlongAxis):
     """y = exp(x - max) / sum(exp(x - max)) along an axis."""
 
     name = "softmax"
+    onnx = ("Softmax",)
 
     def kernel(self, x: Array) -> Array:
         e: Array = np.exp(x - x.max(self.axis, keepdims=True))
@@ -78,6 +79,7 @@ class LogSoftmax(AlongAxis):
     """y = x - max - log(sum(exp(x - max))) along an axis."""
 
     name = "log_softmax"
+    onnx = ("LogSoftmax",)
 
     def kernel(self, x: Array) -> Array:
         shifted: Array = x - x.max(self.axis, keepdims=True)
@@ -164,6 +166,7 @@ class CrossEntropy(Op):
     """
 
     name = "cross_entropy"
+    onnx = ("SoftmaxCrossEntropyLoss",)
     arity = (2, 2)
     macs = no_macs
     ignore_index: int = -100
