@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 ROUNDS = 6
-SLACK = 1.6
+SLACK = 2
 
 
 def assert_linear(fn: Callable[[Any], Any], small: Any, large: Any, factor: int = 4) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn
-from tinygraph.errors import ShapeError, TraceError
+from tinygraph.errors import ShapeError, TraceError, UsageError
 from tinygraph.ir import Graph
 from tinygraph.nn import functional as F
 from tinygraph.runtime.evaluate import evaluate
@@ -483,3 +483,13 @@ def test_tensors_are_keys_by_identity() -> None:
         return a
 
     trace(fn, (1,), (1,))
+
+
+def test_inputs_and_specs_must_match() -> None:
+    net = nn.Linear(3, 2)
+    with pytest.raises(UsageError, match=r"Linear\(x\) does not take 0 inputs \(missing a required argument: 'x'\)"):
+        tg.trace(net)
+    with pytest.raises(UsageError, match="does not take 2 inputs"):
+        tg.trace(net, tg.Spec((1, 3)), tg.Spec((1, 3)))
+    with pytest.raises(UsageError, match=r"got \(1, 3\)"):
+        tg.trace(net, (1, 3))

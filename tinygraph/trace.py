@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.build import Builder
-from tinygraph.errors import TraceError
+from tinygraph.errors import TraceError, UsageError
 from tinygraph.ir import NOWHERE, Dim, Graph, Mode, TensorType, Value, Where
 from tinygraph.ops.base import Op
 from tinygraph.source import source_line
@@ -63,6 +63,7 @@ def trace(fn: Callable[..., Any], *specs: Spec | TensorType, mode: Mode = "infer
         mode: "training" makes BatchNorm use the batch's statistics and dropout drop.
 
     Raises:
+        UsageError: there are more or fewer specs than inputs, or something else in their place.
         TraceError: the code needs numbers that are not there yet.
         ShapeError: an op refuses its inputs; the message names the module and the line.
     """
@@ -75,15 +76,32 @@ def trace(fn: Callable[..., Any], *specs: Spec | TensorType, mode: Mode = "infer
 
 
 def _names(fn: Callable[..., Any], specs: Sequence[Spec | TensorType]) -> list[str]:
+    """Names of the inputs: what the specs say, else what the function calls its arguments."""
+    for spec in specs:
+        if not isinstance(spec, (Spec, TensorType)):
+            raise UsageError(f"an input is described by a Spec, as tinygraph.Spec((1, 3, 224, 224)); got {spec!r}")
     target = getattr(fn, "forward", fn)
+    known: list[str] = []
     try:
-        parameters = inspect.signature(target).parameters.values()
+        signature = inspect.signature(target)
     except (TypeError, ValueError):
-        parameters = ()  # type: ignore[assignment]  # a builtin without a signature
-    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        pass  # a builtin without a signature
+    else:
+        _check_count(signature, specs, getattr(fn, "__name__", type(fn).__name__))
+        parameters = signature.parameters.values()
+        known = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     known += [f"input.{i}" for i in range(len(known), len(specs))]
     given = [spec.name if isinstance(spec, Spec) else None for spec in specs]
     return [a or b for a, b in zip(given, known[: len(specs)], strict=True)]
+
+
+def _check_count(signature: inspect.Signature, specs: Sequence[Spec | TensorType], who: str) -> None:
+    try:
+        signature.bind(*specs)
+    except TypeError as error:
+        call = f"{who}({', '.join(signature.parameters)})"
+        message = f"{call} does not take {len(specs)} inputs ({error}); give a Spec for each"
+        raise UsageError(message) from None
 
 
 class Trace:

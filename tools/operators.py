@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Sequence
 
 import click
 
+from tinygraph.onnx import OLDEST_OPSET, OPSET
 from tinygraph.ops.base import OPS, Op, formula
 from tinygraph.tools.options import answer_options, report_options
 from tinygraph.tools.output import Output
@@ -28,7 +30,11 @@ _COLUMNS = (
 def command(style: Format, output: str | None, color: str) -> None:
     """List the ops, with their MACs and FLOPs, ONNX operators and gradients."""
     out = Output(output, color)
-    out.write(as_text(_COLUMNS, [_row(OPS[name]) for name in sorted(OPS)], style, out))
+    text = as_text(_COLUMNS, [_row(OPS[name]) for name in sorted(OPS)], style, out)
+    if style == "table":
+        about = f"ONNX operators are read at opset {OLDEST_OPSET} and later, and written at opset {OPSET}."
+        text += "\n" + textwrap.fill(about, out.width or 100) + "\n"
+    out.write(text)
 
 
 def _row(op: type[Op]) -> Sequence[Cell]:

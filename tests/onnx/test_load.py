@@ -15,7 +15,7 @@ import pytest
 import tinygraph as tg
 from tests.onnx.files import check_loaded, info, model, node
 from tinygraph.ir import Symbol
-from tinygraph.onnx.importer import OLDEST_OPSET
+from tinygraph.onnx import OLDEST_OPSET
 from tinygraph.onnx.load import from_proto
 
 RELU = model([node("Relu", "x", "y", "act")], {"x": [2, 3]}, {"y": [2, 3]})

@@ -17,7 +17,8 @@ from tinygraph import nn, ops
 from tinygraph.build import Builder
 from tinygraph.ir import Graph, TensorType
 from tinygraph.nn.init import Seeded, Uniform
-from tinygraph.onnx.exporter import OPSET, OnnxExporter
+from tinygraph.onnx import OPSET
+from tinygraph.onnx.exporter import OnnxExporter
 from tinygraph.onnx.save import to_proto
 from tinygraph.ops.base import OPS, Op, family
 

@@ -1,1 +1,4 @@
 """ONNX in and out: protobuf, opsets and names. What each operator means is said in its op's room."""
+
+OPSET = 20  # the operator set that `to_onnx` of every op writes
+OLDEST_OPSET = 7  # the first that is read: before it, broadcasting and BatchNormalization were written otherwise

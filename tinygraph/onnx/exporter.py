@@ -12,9 +12,7 @@ from onnx import helper
 from tinygraph.build import Builder
 from tinygraph.errors import UnsupportedOp, UsageError
 from tinygraph.ir import Graph, Node, Value
-from tinygraph.onnx import metadata, tensor
-
-OPSET = 20  # the operator set that `to_onnx` of every op writes
+from tinygraph.onnx import OPSET, metadata, tensor
 
 
 class OnnxExporter:

@@ -11,13 +11,11 @@ import onnx
 
 from tinygraph.errors import ModelFormatError, ShapeError, TinygraphError, UnsupportedOp
 from tinygraph.ir import Array, Dim, Graph, Kind, Symbol, TensorType, Value, Where, frozen
-from tinygraph.onnx import metadata, tensor
+from tinygraph.onnx import OLDEST_OPSET, metadata, tensor
 from tinygraph.onnx.node import OnnxNode, label
 from tinygraph.ops.base import IMPORTERS, from_onnx
 from tinygraph.tensor import Tensor
 from tinygraph.trace import Trace
-
-OLDEST_OPSET = 7  # before it, broadcasting and BatchNormalization were written otherwise
 
 _DEFAULT_DOMAIN = ("", "ai.onnx")
 _VALUES = {"value": None, "value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
