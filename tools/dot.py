@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,12 +15,19 @@ from tinygraph.tools.output import printable
 
 _FONT = "Arial"  # Graphviz knows its metrics without having the font
 _LONGEST = 60  # characters of a name
-_MANY_ARROWS = 800  # from here on the layout is rough: a good one takes minutes
+
+# A good layout of a large picture takes minutes. Long arrows cost most: what counts is how many
+# boxes all arrows together go past.
+_MANY_ARROWS = 800
+_DENSE = 15_000
+_TOO_DENSE = 40_000
 
 _PICTURE = {"fontname": _FONT, "fontsize": "9", "nodesep": "0.15", "ranksep": "0.2", "bgcolor": "white"}
-_ROUGHLY = {"nslimit": "1", "mclimit": "0.1"}
+_ROUGH = {"nslimit": "1", "mclimit": "0.1"}
+_STRAIGHT = {"splines": "line"}
 _BOXES = {"fontname": _FONT, "fontsize": "10", "height": "0.3", "margin": "0.09,0.02", "color": "#666666"}
 _ARROWS = {"arrowsize": "0.5", "color": "#666666"}
+_TRUNK = {"weight": "100"}  # between neighbours: they stand in line, and none above what it reads
 _FRAME = {"style": "rounded", "color": "#bbbbbb", "fontcolor": "#777777", "labeljust": "l", "margin": "6"}
 _STYLE = {
     "op": {"shape": "box", "style": "filled,rounded"},
@@ -45,12 +53,17 @@ def dot(graph: Graph, depth: int | None = None) -> str:
         depth: modules this deep in the tree become one box; None draws every node.
     """
     found, arrows = boxes(graph, depth)
-    names = {box: f"n{number}" for number, box in enumerate(found)}
-    rough = _ROUGHLY if len(arrows) >= _MANY_ARROWS else {}
-    picture = graphviz.Digraph("G", graph_attr=_PICTURE | rough, node_attr=_BOXES, edge_attr=_ARROWS)
+    place = {box: number for number, box in enumerate(found)}
+    names = {box: f"n{number}" for box, number in place.items()}
+    passed = sum(place[end] - place[start] for start, end in arrows)
+    settings = _PICTURE | (_ROUGH if len(arrows) >= _MANY_ARROWS else {}) | (_STRAIGHT if passed >= _DENSE else {})
+    picture = graphviz.Digraph("G", graph_attr=settings, node_attr=_BOXES, edge_attr=_ARROWS)
     _draw(picture, _frames(found), names)
+    if passed >= _TOO_DENSE:
+        warnings.warn("so many long arrows are laid out roughly; a depth gives a clearer picture", stacklevel=3)
     for start, end in arrows:
-        picture.edge(names[start], names[end])
+        trunk = place[end] == place[start] + 1 and passed < _TOO_DENSE
+        picture.edge(names[start], names[end], **(_TRUNK if trunk else {}))
     source: str = picture.source
     return source
 

@@ -19,6 +19,7 @@ from tinygraph.build import Builder
 from tinygraph.errors import UsageError
 from tinygraph.ir import Graph, TensorType, Where
 from tinygraph.ops.elementwise import Relu
+from tinygraph.ops.index import Concat
 from tinygraph.tools import layout
 from tinygraph.tools.boxes import boxes
 from tinygraph.tools.caption import caption
@@ -216,6 +217,29 @@ def test_a_large_network_is_drawn(tmp_path: Path) -> None:
     path = tmp_path / "net.svg"
     tinygraph.render(built_in("resnet152"), path)
     assert texts(path.read_bytes()).count("conv 3x3 p1") == 47
+
+
+def dense(layers: int) -> Graph:
+    """Layers in frames of their own, each of which reads all before it."""
+    build = Builder()
+    made = [build.input("x", TensorType((1, 3)))]
+    for i in range(layers):
+        (y,) = build.emit(Concat(1), made, where=Where(f"block.layer{i}.concat"))
+        for part in "abcd":
+            (y,) = build.emit(Relu(), [y], where=Where(f"block.layer{i}.{part}"))
+        made.append(y)
+    return build.finish([("y", made[-1])])
+
+
+def test_no_box_stands_above_what_it_reads() -> None:
+    read = layout.lay_out(dot(dense(24)))
+    height = {o["_gvid"]: float(o["pos"].partition(",")[2]) for o in read["objects"] if "pos" in o}
+    assert all(height[arrow["tail"]] > height[arrow["head"]] for arrow in read["edges"])
+
+
+def test_what_is_too_dense_for_a_good_layout_is_told() -> None:
+    with pytest.warns(UserWarning, match="laid out roughly; a depth gives a clearer picture"):
+        dot(dense(60))
 
 
 def test_a_picture_of_too_much_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
