@@ -49,7 +49,7 @@ def test_a_convolution_does_not_flip_its_kernel() -> None:
 
 
 def test_a_bias_is_added_everywhere() -> None:
-    assert conv(X4, K, b=np.array([3.0])) == [[18, 19], [9, 18]]
+    assert conv(X4, K, bias=np.array([3.0])) == [[18, 19], [9, 18]]
 
 
 def test_padding_and_stride() -> None:
@@ -176,7 +176,7 @@ def test_gradients_of_a_convolution_with_stride() -> None:
 )
 def test_a_deconvolution_is_the_gradient_of_a_convolution_by_its_input(options: Any, wanted: Any) -> None:
     small = image([[1, 2], [3, 4]])
-    y = ops.conv_transpose2d(small, image(K), **options)
+    y = ops.conv_transpose(small, image(K), **options)
     assert y[0, 0].tolist() == wanted
     stride, padding = options.get("stride", 1), options.get("padding", 0)
     assert y.shape[2] == (2 - 1) * stride - 2 * padding + 3
@@ -235,7 +235,7 @@ def test_convolutions_without_an_activation_between_them_are_one_convolution() -
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1, 2, 9, 9))
     first, second = rng.standard_normal((3, 2, 3, 3)), rng.standard_normal((4, 3, 3, 3))
-    composed = ops.conv_transpose2d(second, first)  # every tap of the second sees all taps of the first
+    composed = ops.conv_transpose(second, first)  # every tap of the second sees all taps of the first
     assert composed.shape == (4, 2, 5, 5)
     once = ops.conv2d(x, composed)
     np.testing.assert_allclose(ops.conv2d(ops.conv2d(x, first), second), once, atol=1e-12)

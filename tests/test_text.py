@@ -351,6 +351,7 @@ BAD: list[tuple[str, int, str]] = [
     ("graph dreaming", 1, "unknown mode 'dreaming'"),
     ("graph inference now", 1, "expected a end, found 'now'"),
     (HEAD + "inputs %y: f32[2]", 3, "unknown kind of line 'inputs'"),
+    (HEAD + "node %y: f32[] = {1}", 3, "unknown kind of line 'node'"),
     (HEAD + "input %x: f32[2]", 3, "two values are named 'x'"),
     (HEAD + "input %y: f33[2]", 3, "f33"),
     (HEAD + "input %y: f32[-2]", 3, "'-2' is not a dimension"),

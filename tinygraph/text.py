@@ -307,7 +307,7 @@ class _Reader:
         if kind == "input":
             self.values[name] = build.input(name, type)
             return
-        if kind not in get_args(Kind):
+        if kind not in get_args(Kind) or kind == "node":
             raise ModelFormatError(f"unknown kind of line {kind!r}")
         line.mark("=")
         value = Value(name, type, kind)  # type: ignore[arg-type]  # checked above

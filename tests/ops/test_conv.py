@@ -15,6 +15,7 @@ from tinygraph import ops
 from tinygraph.autodiff import gradients
 from tinygraph.build import infer
 from tinygraph.ir import TensorType
+from tinygraph.nn import functional as F
 from tinygraph.ops.conv import Conv, ConvWeightGrad
 from tinygraph.ops.conv_transpose import ConvTranspose
 
@@ -49,13 +50,13 @@ X, W, B = zeros(1, 4, 5, 6), zeros(8, 4, 3, 3), zeros(8)
         (lambda: ops.conv(X[0, 0], zeros(8, 4)), "with 1 or more spatial axes"),
         (lambda: ops.conv2d(X.astype(int), W.astype(int)), "floating-point"),
         (lambda: ops.conv2d(X, W.astype(np.float64)), "dtypes differ: float32, float64"),
-        (lambda: ops.conv_transpose2d(X, zeros(3, 4, 3, 3)), "the weight reads 3 channels, the input has 4"),
-        (lambda: ops.conv_transpose2d(X, zeros(4, 2, 3, 3), groups=3), "3 groups do not divide"),
-        (lambda: ops.conv_transpose2d(X, zeros(4, 2, 3, 3), zeros(3)), "each of 2 output channels"),
-        (lambda: ops.conv_transpose2d(X, W[:4], stride=2, output_padding=2), "must be below the stride, 2"),
-        (lambda: ops.conv_transpose2d(X, W[:4], padding="same"), "give numbers"),
-        (lambda: ops.conv_transpose2d(X, W[:4], padding=4), "-1 is not a dimension|would not take output_size"),
-        (lambda: ops.conv_transpose3d(X, W), "3 spatial axes"),
+        (lambda: ops.conv_transpose(X, zeros(3, 4, 3, 3)), "the weight reads 3 channels, the input has 4"),
+        (lambda: ops.conv_transpose(X, zeros(4, 2, 3, 3), groups=3), "3 groups do not divide"),
+        (lambda: ops.conv_transpose(X, zeros(4, 2, 3, 3), zeros(3)), "each of 2 output channels"),
+        (lambda: ops.conv_transpose(X, W[:4], stride=2, output_padding=2), "must be below the stride, 2"),
+        (lambda: ops.conv_transpose(X, W[:4], padding="same"), "give numbers"),
+        (lambda: ops.conv_transpose(X, W[:4], padding=4), "-1 is not a dimension|would not take output_size"),
+        (lambda: F.conv_transpose3d(X, W), "3 spatial axes"),
         (lambda: ops.linear(X, zeros(2, 5)), "the weight reads 5 features, the input has 6"),
         (lambda: ops.linear(X, zeros(2, 6, 1)), r"a weight \[out, in\]"),
         (lambda: ops.linear(X, zeros(2, 6), zeros(6)), r"the bias is f32\[6\], want one number for each of 2 units"),
@@ -109,7 +110,7 @@ def test_same_padding_keeps_the_size_and_puts_the_odd_zero_behind(kernel: int, d
 def test_open_sizes_pass_where_they_are_kept() -> None:
     def forward(x: Any) -> Any:
         y = ops.conv2d(x, np.ones((4, 2, 3, 3), np.float32), padding="same", groups=2)
-        return ops.conv_transpose2d(y, np.ones((4, 3, 3, 3), np.float32), padding=1)
+        return ops.conv_transpose(y, np.ones((4, 3, 3, 3), np.float32), padding=1)
 
     graph = tg.trace(forward, tg.Spec(("N", 4, "H", "W")))
     assert graph.outputs[0][1].type == TensorType(("N", 3, "H", "W"))  # type: ignore[arg-type]

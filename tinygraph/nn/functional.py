@@ -23,11 +23,15 @@ from tinygraph.ops import (
     cast,
     compare,
     concat,
+    conv1d,
+    conv2d,
+    conv3d,
     div,
     elu,
     exp,
     expand_dims,
     flatten,
+    linear,
     log,
     matmul,
     max,
@@ -51,6 +55,7 @@ from tinygraph.ops import (
     where,
 )
 from tinygraph.ops.base import Tensor, type_of
+from tinygraph.ops.conv import ranked
 from tinygraph.ops.windows import per_axis
 from tinygraph.trace import current
 
@@ -117,46 +122,7 @@ Sizes = int | Sequence[int]
 PadMode = Literal["constant", "reflect", "replicate"]
 
 
-# ---- convolutions and linear layers ------------------------------------------------------------
-
-
-def conv1d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sizes = 1,
-    padding: Any = 0,
-    dilation: Sizes = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Convolution of x [N, C, L] with weight [K, C / groups, k]; see ops.conv."""
-    return ops.conv1d(x, weight, bias, stride, padding, dilation, groups)
-
-
-def conv2d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sizes = 1,
-    padding: Any = 0,
-    dilation: Sizes = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Convolution of x [N, C, H, W] with weight [K, C / groups, kh, kw]; see ops.conv."""
-    return ops.conv2d(x, weight, bias, stride, padding, dilation, groups)
-
-
-def conv3d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sizes = 1,
-    padding: Any = 0,
-    dilation: Sizes = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Convolution of x [N, C, D, H, W] with weight [K, C / groups, kd, kh, kw]; see ops.conv."""
-    return ops.conv3d(x, weight, bias, stride, padding, dilation, groups)
+# ---- transposed convolutions ---------------------------------------------------------------------
 
 
 def conv_transpose1d(
@@ -170,7 +136,7 @@ def conv_transpose1d(
     dilation: Sizes = 1,
 ) -> Tensor:
     """Transposed convolution of x [N, K, L] with weight [K, C / groups, k]; see ops.conv_transpose."""
-    return ops.conv_transpose1d(x, weight, bias, stride, padding, output_padding, dilation, groups)
+    return ops.conv_transpose(x, ranked(weight, 1), bias, stride, padding, output_padding, dilation, groups)
 
 
 def conv_transpose2d(
@@ -184,7 +150,7 @@ def conv_transpose2d(
     dilation: Sizes = 1,
 ) -> Tensor:
     """Transposed convolution of x [N, K, H, W] with weight [K, C / groups, kh, kw]; see ops.conv_transpose."""
-    return ops.conv_transpose2d(x, weight, bias, stride, padding, output_padding, dilation, groups)
+    return ops.conv_transpose(x, ranked(weight, 2), bias, stride, padding, output_padding, dilation, groups)
 
 
 def conv_transpose3d(
@@ -198,12 +164,7 @@ def conv_transpose3d(
     dilation: Sizes = 1,
 ) -> Tensor:
     """Transposed convolution of x [N, K, D, H, W] with weight [K, C / groups, kd, kh, kw]; see ops.conv_transpose."""
-    return ops.conv_transpose3d(x, weight, bias, stride, padding, output_padding, dilation, groups)
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The linear layer x weight^T + bias for x [..., in], weight [out, in], bias [out]; see ops.linear."""
-    return ops.linear(x, weight, bias)
+    return ops.conv_transpose(x, ranked(weight, 3), bias, stride, padding, output_padding, dilation, groups)
 
 
 # ---- pooling -----------------------------------------------------------------------------------

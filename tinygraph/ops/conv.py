@@ -246,17 +246,23 @@ class ConvWeightGrad(Convolution):
 
 
 def conv(
-    x: Tensor, w: Tensor, b: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> Tensor:
     """Convolution (cross-correlation, the kernel is not flipped) over 1, 2, 3 or more spatial axes.
 
-    y[n, k, o] = b[k] + sum over c, t of w[k, c, t] x[n, c, o stride + t dilation - padding], with
+    y[n, k, o] = bias[k] + sum over c, t of weight[k, c, t] x[n, c, o stride + t dilation - padding], with
     floor((size + padding - dilation (kernel - 1) - 1) / stride) + 1 positions o on each axis.
 
     Args:
         x: [N, C, *spatial], floating.
-        w: [K, C / groups, *kernel], of the same dtype.
-        b: [K], or None.
+        weight: [K, C / groups, *kernel], of the same dtype.
+        bias: [K], or None.
         stride: a number, or one per axis.
         padding: zeros around x: a number; a number or (front, behind) pair per axis; "valid" for
             none; "same" for ceil(size / stride) positions, an odd zero going behind;
@@ -273,32 +279,50 @@ def conv(
 
     Source: ONNX Conv.
     """
-    sizes, kernel = type_of(x).shape[2:], type_of(w).dims[2:]
+    sizes, kernel = type_of(x).shape[2:], type_of(weight).dims[2:]
     steps = per_axis(stride, len(kernel), "stride")
     spacing = per_axis(dilation, len(kernel), "dilation")
     op = Conv(steps, pads(padding, sizes, kernel, steps, spacing), spacing, groups)
-    return apply(op, x, w) if b is None else apply(op, x, w, b)
+    return apply(op, x, weight) if bias is None else apply(op, x, weight, bias)
 
 
 def conv1d(
-    x: Tensor, w: Tensor, b: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> Tensor:
-    """`conv` of x [N, C, L] with w [K, C / groups, k]."""
-    return conv(x, ranked(w, 1), b, stride, padding, dilation, groups)
+    """`conv` of x [N, C, L] with weight [K, C / groups, k]."""
+    return conv(x, ranked(weight, 1), bias, stride, padding, dilation, groups)
 
 
 def conv2d(
-    x: Tensor, w: Tensor, b: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> Tensor:
-    """`conv` of x [N, C, H, W] with w [K, C / groups, kh, kw]."""
-    return conv(x, ranked(w, 2), b, stride, padding, dilation, groups)
+    """`conv` of x [N, C, H, W] with weight [K, C / groups, kh, kw]."""
+    return conv(x, ranked(weight, 2), bias, stride, padding, dilation, groups)
 
 
 def conv3d(
-    x: Tensor, w: Tensor, b: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> Tensor:
-    """`conv` of x [N, C, D, H, W] with w [K, C / groups, kd, kh, kw]."""
-    return conv(x, ranked(w, 3), b, stride, padding, dilation, groups)
+    """`conv` of x [N, C, D, H, W] with weight [K, C / groups, kd, kh, kw]."""
+    return conv(x, ranked(weight, 3), bias, stride, padding, dilation, groups)
 
 
 def onnx_axes(node: Any, w: Tensor) -> int:
@@ -310,6 +334,6 @@ def onnx_axes(node: Any, w: Tensor) -> int:
 
 
 @from_onnx("Conv")
-def _conv(node: Any, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-    padding = onnx_padding(node, onnx_axes(node, w))
-    return conv(x, w, b, node.get("strides", 1), padding, node.get("dilations", 1), node.get("group", 1))
+def _conv(node: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    padding = onnx_padding(node, onnx_axes(node, weight))
+    return conv(x, weight, bias, node.get("strides", 1), padding, node.get("dilations", 1), node.get("group", 1))

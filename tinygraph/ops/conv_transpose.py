@@ -20,12 +20,11 @@ from tinygraph.ops.conv import (
     check_bias,
     onnx_axes,
     prepared,
-    ranked,
     sum_to_channels,
 )
 from tinygraph.ops.windows import onnx_padding, pads, per_axis, transposed_sizes
 
-__all__ = ["conv_transpose", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+__all__ = ["conv_transpose"]
 
 
 @register
@@ -94,8 +93,8 @@ class ConvTranspose(Convolution):
 
 def conv_transpose(
     x: Tensor,
-    w: Tensor,
-    b: Tensor | None = None,
+    weight: Tensor,
+    bias: Tensor | None = None,
     stride: Any = 1,
     padding: Any = 0,
     output_padding: Any = 0,
@@ -109,8 +108,8 @@ def conv_transpose(
 
     Args:
         x: [N, K, *spatial], floating.
-        w: [K, C / groups, *kernel], of the same dtype.
-        b: [C], or None.
+        weight: [K, C / groups, *kernel], of the same dtype.
+        bias: [C], or None.
         stride: a number, or one per axis.
         padding: positions cut off the full result: a number, or a number or (front, behind)
             pair per axis.
@@ -126,7 +125,7 @@ def conv_transpose(
 
     Source: ONNX ConvTranspose; Zeiler et al. 2010, Deconvolutional Networks.
     """
-    sizes, kernel = type_of(x).shape[2:], type_of(w).dims[2:]
+    sizes, kernel = type_of(x).shape[2:], type_of(weight).dims[2:]
     steps = per_axis(stride, len(kernel), "stride")
     spacing = per_axis(dilation, len(kernel), "dilation")
     extra = per_axis(output_padding, len(kernel), "output_padding", 0)
@@ -137,22 +136,7 @@ def conv_transpose(
     cut = pads(padding, sizes, kernel, steps, spacing)
     size = transposed_sizes(sizes, kernel, steps, cut, spacing, extra)
     op = ConvTranspose(steps, cut, spacing, groups, output_size=size)
-    return apply(op, x, w) if b is None else apply(op, x, w, b)
-
-
-def conv_transpose1d(x: Tensor, w: Tensor, *args: Any, **options: Any) -> Tensor:
-    """`conv_transpose` of x [N, K, L] with w [K, C / groups, k]."""
-    return conv_transpose(x, ranked(w, 1), *args, **options)
-
-
-def conv_transpose2d(x: Tensor, w: Tensor, *args: Any, **options: Any) -> Tensor:
-    """`conv_transpose` of x [N, K, H, W] with w [K, C / groups, kh, kw]."""
-    return conv_transpose(x, ranked(w, 2), *args, **options)
-
-
-def conv_transpose3d(x: Tensor, w: Tensor, *args: Any, **options: Any) -> Tensor:
-    """`conv_transpose` of x [N, K, D, H, W] with w [K, C / groups, kd, kh, kw]."""
-    return conv_transpose(x, ranked(w, 3), *args, **options)
+    return apply(op, x, weight) if bias is None else apply(op, x, weight, bias)
 
 
 @from_onnx("ConvTranspose")

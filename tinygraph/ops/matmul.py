@@ -167,13 +167,13 @@ def _transposed(a: Tensor) -> Tensor:
     return transpose(a, (*range(last - 1), last, last - 1))
 
 
-def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-    """A fully connected layer: y = x w^T + b.
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A fully connected layer: y = x weight^T + bias.
 
     Args:
         x: [..., in], floating.
-        w: [out, in], of the same dtype.
-        b: [out], or None.
+        weight: [out, in], of the same dtype.
+        bias: [out], or None.
 
     Returns:
         [..., out], of x's dtype.
@@ -183,7 +183,7 @@ def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
 
     Source: ONNX Gemm, with more leading axes.
     """
-    return apply(Linear(), x, w) if b is None else apply(Linear(), x, w, b)
+    return apply(Linear(), x, weight) if bias is None else apply(Linear(), x, weight, bias)
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
