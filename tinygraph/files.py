@@ -22,10 +22,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     try:
-        target = path.resolve()
-        if target.exists() and not target.is_file():
-            yield target
+        if path.exists() and not path.is_file():
+            yield path
             return
+        target = path.resolve()
         part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             yield part

@@ -12,6 +12,7 @@ Exit status:
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
@@ -23,7 +24,7 @@ import click
 
 import tinygraph
 from tinygraph.errors import TinygraphError, VerifyError
-from tinygraph.tools.output import printable
+from tinygraph.tools.output import printable, tell
 
 BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
 
@@ -51,6 +52,17 @@ class Program(click.Group):
         command: click.Command = importlib.import_module(_COMMANDS[cmd_name]).command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = difflib.get_close_matches(args[0].lower(), _COMMANDS)
+            if close and not args[0].startswith("-"):
+                error.message = f"{error.message.rstrip('.')}; close is {', '.join(close)}"
+            raise
+
     def main(
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **options: Any
     ) -> NoReturn:
@@ -70,6 +82,7 @@ class Program(click.Group):
         except Exception as error:
             status = _report(error, debug="--debug" in args)
         _drain(sys.stdout)
+        _drain(sys.stderr)
         sys.exit(status)
 
 
@@ -95,7 +108,7 @@ def _report(error: Exception, debug: bool) -> int:
         hint = "" if debug else "; rerun with --debug for the traceback"
         message, status = f"a bug of tinygraph: {type(error).__name__}: {error}{hint}", BUG
     text = "\n".join(map(printable, message.splitlines()))
-    click.echo(f"tinygraph: error: {text}", err=True)
+    tell(f"error: {text}")
     return status
 
 

@@ -57,7 +57,7 @@ def command(
     color: str,
 ) -> None:
     """Make MODEL smaller and faster without changing its answers."""
-    if output and not output.endswith(".onnx"):
+    if output is not None and not output.endswith(".onnx"):
         raise UsageError(f"-o {output}: only .onnx can be written; name it {output}.onnx")
     before = refuse_open_sizes(find(model).trace(input_sizes, batch_size))
     done = explain(before, passes if passes in PIPELINES else [name.strip() for name in passes.split(",")])

@@ -29,7 +29,9 @@ def model_options(command: F) -> F:
 
 def answer_options(command: F) -> F:
     """--format, -o and --color."""
-    command = click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output.")(command)
+    command = click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output (-).")(
+        command
+    )
     formats = click.Choice(["table", "json", "csv", "md"])
     command = click.option("--format", "style", type=formats, default="table", help="Default: table.")(command)
     return color_option(command)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import locale
 import os
 import sys
-from pathlib import Path
+from contextlib import suppress
 from typing import IO
 
 import click
 
 from tinygraph import config
+from tinygraph.errors import UsageError
+from tinygraph.files import replacing
 
 _QUIET = "tinygraph.quiet"
 
@@ -33,7 +35,9 @@ class Output:
     """
 
     def __init__(self, path: str | None = None, color: str = "auto") -> None:
-        self.path = path
+        if path == "":
+            raise UsageError("-o: the name of the file is empty")
+        self.path = path = None if path == "-" else path
         settings = config.read()
         stream = None if path else sys.stdout
         terminal = stream is not None and stream.isatty()
@@ -46,10 +50,12 @@ class Output:
         """Writes the text; characters that the stream cannot show come out as escapes.
 
         Raises:
-            OSError: the file or the stream cannot be written.
+            UsageError: the file cannot be written; an old one is as it was.
+            OSError: the stream cannot be written.
         """
         if self.path:
-            Path(self.path).write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+            with replacing(self.path) as path:
+                path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
             return
         encoding = self.encoding if self.boxes else "ascii"
         click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False, color=self.color)
@@ -84,4 +90,10 @@ def note(message: str) -> None:
     """Tells the reader something that is not part of the answer, on standard error."""
     context = click.get_current_context(silent=True)
     if context is None or not context.meta.get(_QUIET):
-        click.echo(f"tinygraph: note: {printable(message)}", err=True)
+        tell(f"note: {printable(message)}")
+
+
+def tell(message: str) -> None:
+    """Writes a message to standard error; one that nobody can read is no failure."""
+    with suppress(OSError):
+        click.echo(f"tinygraph: {message}", err=True)

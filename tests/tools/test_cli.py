@@ -39,7 +39,10 @@ def test_help_lists_the_commands_there_are() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("sumary",), "No such command 'sumary'"),
+        (("sumary",), "No such command 'sumary'; close is summary (see"),
+        (("qqq",), "No such command 'qqq' (see"),
+        (("summary", "lenet5", "-o", ""), "the name of the file is empty"),
+        (("optimize", "lenet5", "-o", ""), "only .onnx can be written"),
         (("summary",), "Missing argument 'MODEL' (see tinygraph summary --help)"),
         (("summary", "lenet5", "--bogus"), "No such option"),
         (("summary", "lenet5", "--format", "xml"), "'xml' is not one of"),
@@ -117,6 +120,47 @@ def test_a_full_disk_is_said() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run([*COMMAND, "ops"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "tinygraph: error: No space left on device\n")
+
+
+@posix
+@pytest.mark.parametrize(("command", "suffix"), [("summary", ""), ("render", ".png"), ("render", ".dot")])
+def test_a_full_disk_is_said_of_the_file(tmp_path: Path, command: str, suffix: str) -> None:
+    path = tmp_path / f"full{suffix}"
+    path.symlink_to("/dev/full")
+    assert complaint(command, "lenet5", "-o", str(path)).endswith(f"cannot write {path}: No space left on device\n")
+
+
+@posix
+def test_a_file_that_cannot_be_written_stays_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fails(path: Path, *args: object, **named: object) -> None:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    old = tmp_path / "net.dot"
+    old.write_text("old")
+    monkeypatch.setattr(Path, "write_text", fails)
+    complaint("render", "lenet5", "-o", str(old))
+    complaint("summary", "lenet5", "-o", str(old))
+    assert [(path, path.read_text()) for path in tmp_path.iterdir()] == [(old, "old")]
+
+
+@posix
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+def test_standard_output_has_names(name: str) -> None:
+    plain = process("models", "--format", "csv").stdout
+    assert plain.count(b"\n") > 10
+    assert process("models", "--format", "csv", "-o", name).stdout == plain
+
+
+@posix
+def test_messages_that_nobody_can_read_change_nothing() -> None:
+    for arguments, status in ((["nothing"], 2), (["resnet50", "--input-size", "1,3,1,1"], 0)):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [*COMMAND, "summary", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=full, check=False
+            )
+        assert done.returncode == status
+        assert bool(done.stdout) == (status == 0)
 
 
 @posix
