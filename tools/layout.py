@@ -11,6 +11,10 @@ from typing import Any
 
 from tinygraph.errors import UsageError
 
+# Graphviz' json format loses texts with backslashes. While it works, another character stands in
+# for them: one of private use, which no name can hold, for printable() escapes it.
+_BACKSLASH = "\ue000"
+
 
 def draw(source: str, format: str) -> bytes:
     """The picture of a DOT source.
@@ -35,7 +39,8 @@ def draw(source: str, format: str) -> bytes:
 
 def lay_out(source: str) -> dict[str, Any]:
     """Graphviz' layout of a DOT source, in its json format; see draw."""
-    layout: dict[str, Any] = json.loads(_graphviz(source, "json"))
+    written = _graphviz(source.replace(r"\\", _BACKSLASH), "json").decode()
+    layout: dict[str, Any] = json.loads(written.replace(_BACKSLASH, r"\\"))
     return layout
 
 

@@ -10,6 +10,7 @@ import click
 
 import tinygraph
 from tinygraph.errors import UsageError
+from tinygraph.files import replacing
 from tinygraph.ir import Graph
 from tinygraph.tools.model_arg import find
 from tinygraph.tools.options import model_options, report_options
@@ -28,8 +29,7 @@ def render(graph: Graph, path: str | os.PathLike[str], depth: int | None = None)
         depth: modules this deep in the tree are drawn as one box; None draws every node.
 
     Raises:
-        UsageError: another suffix, or more than Graphviz can lay out.
-        OSError: the file cannot be written.
+        UsageError: another suffix, more than Graphviz can lay out, or a file that cannot be written.
     """
     from tinygraph.tools import dot, layout
 
@@ -43,12 +43,15 @@ def render(graph: Graph, path: str | os.PathLike[str], depth: int | None = None)
         raise UsageError(f"depth is {depth}; it counts from 1")
     source = dot.dot(graph, depth)
     if format == "dot":
-        path.write_text(source, encoding="utf-8", newline="\n")
+        with replacing(path) as part:
+            part.write_text(source, encoding="utf-8", newline="\n")
         return
     boxes = source.count(" [label=")
     if boxes > _MOST_BOXES:
         raise UsageError(f"{boxes:,} boxes are too many to lay out; use a depth (--depth 1), or write a .dot file")
-    path.write_bytes(layout.draw(source, format))
+    picture = layout.draw(source, format)
+    with replacing(path) as part:
+        part.write_bytes(picture)
 
 
 @click.command("render")

@@ -137,6 +137,13 @@ def test_svg_shows_every_name_exactly(without_dot: None) -> None:
     assert b"javascript" not in svg
 
 
+def test_png_shows_the_names_that_svg_shows() -> None:
+    source = dot(nets.hostile())
+    objects = layout.lay_out(source)["objects"]
+    shown = [operation["text"] for o in objects for operation in o["_ldraw_"] if operation["op"] == "T"]
+    assert sorted(shown) == sorted(texts(layout.draw(source, "svg")))
+
+
 def test_every_format_without_graphviz_or_fonts(without_dot: None, lenet: Graph, tmp_path: Path) -> None:
     for suffix, start in ((".svg", b"<?xml"), (".png", b"\x89PNG"), (".pdf", b"%PDF"), (".dot", b"digraph")):
         path = tmp_path / f"net{suffix}"
