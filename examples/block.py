@@ -1,5 +1,7 @@
 """A network of one's own: ResNet's basic block (He et al. 2015).
 
+From the folder above this one:
+
     tinygraph summary examples.block:block --input-size 1,64,56,56
     tinygraph render examples.block:block --input-size 1,64,56,56 --optimized -o block.png
 """

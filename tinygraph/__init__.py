@@ -1,11 +1,13 @@
 """tinygraph: a computational-graph compiler and autograd for convolutional networks, on NumPy.
 
-import tinygraph as tg
-net = tg.models.create("resnet50")
-graph = tg.trace(net, tg.Spec((1, 3, 224, 224)))
-print(tg.analyze(graph).totals.macs)
-session = tg.compile(graph)
-y = session(x)
+In short:
+
+    import tinygraph as tg
+    net = tg.models.create("resnet50")
+    graph = tg.trace(net, tg.Spec((1, 3, 224, 224)))
+    print(tg.analyze(graph).totals.macs)
+    session = tg.compile(graph)
+    y = session(x)
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""The intermediate representation: what a graph is. Frozen: build.py makes one, rewrite.py makes another.
+"""The intermediate representation: what a graph is.
 
-Symbol, TensorType      what is known of an array before it exists
-Where, Value, Node      an array of the graph, an application of an op, and where it comes from
-Graph                   typed inputs, nodes in topological order, outputs, numbers or their recipes
+All of it is frozen. build.py makes a graph, rewrite.py makes one from another.
+
+    Symbol, TensorType      what is known of an array before it exists
+    Where, Value, Node      an array of the graph, an application of an op, and where it comes from
+    Graph                   typed inputs, nodes in topological order, outputs, numbers or their recipes
 """
 
 from __future__ import annotations
