@@ -60,7 +60,7 @@ class Program(click.Group):
         except click.UsageError as error:
             close = difflib.get_close_matches(args[0].lower(), _COMMANDS)
             if close and not args[0].startswith("-"):
-                error.message = f"{error.message.rstrip('.')}; close is {', '.join(close)}"
+                raise click.UsageError(f"{error.message.rstrip('.')}; close is {', '.join(close)}", ctx) from None
             raise
 
     def main(

@@ -18,6 +18,7 @@ _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _SMALL = 128  # pixels; smaller inputs are of datasets whose images fill the frame
 _MOST_PIXELS = 100_000_000
+_LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 _PROGRAMS = {"EPS"}  # formats that Pillow hands to another program
 
 
@@ -72,14 +73,16 @@ class Preprocessing:
         if resize < shorter:
             raise UsageError(f"--resize {resize} is less than the {shorter} pixels that are cut out")
         numbers = {"--mean": tuple(mean), "--std": tuple(std)}
-        for option, given in numbers.items():
+        for option, given in (numbers | {"--scale": (scale,)}).items():
             if len(given) not in (0, 1, channels):
                 raise UsageError(f"{option} has {len(given)} numbers, the model {channels} channels")
+            if not all(abs(number) <= _LARGEST for number in given):
+                raise UsageError(f"{option} holds a number that float32 cannot: {', '.join(map(str, given))}")
         grey = channels == 1
         mean = numbers["--mean"] or ((0.0,) if grey else _IMAGENET_MEAN)
         std = numbers["--std"] or ((1.0,) if grey else _IMAGENET_STD)
-        if 0 in std:
-            raise UsageError("--std is divided by: it cannot be 0")
+        if not all(number >= _SMALLEST for number in std):
+            raise UsageError("--std is divided by: it cannot be 0 or less")
         return cls(resize, size, _each(mean, channels), _each(std, channels), scale)
 
     def __call__(self, path: str | os.PathLike[str]) -> Array:
@@ -130,11 +133,13 @@ def _read(path: str | os.PathLike[str], mode: str) -> PIL.Image.Image:
         except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
             raise UsageError(f"{path} is refused: {error}") from None
         except Exception as error:  # decoders raise whatever comes, on damaged files
-            raise UsageError(f"{path} is a damaged image: {error}") from error
+            raise UsageError(f"{path} cannot be read as an image: {error}") from error
 
 
 def _eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Grey of 16 bits brought to 8; Pillow's own conversion would clip it."""
+    """Grey of 16 bits brought to 8; Pillow's own conversion would clip it, and other large numbers too."""
+    if image.mode == "F" or (image.mode == "I" and not 0 <= min(image.getextrema()) <= max(image.getextrema()) <= 255):
+        raise ValueError("its pixels are not numbers from 0 to 255; give a .npy file")
     if not image.mode.startswith("I;16"):
         return image
     return PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 import numpy as np
 
 import tinygraph
 from tinygraph.errors import UsageError
+from tinygraph.files import replacing
 from tinygraph.ir import Array, Graph, TensorType
 from tinygraph.nn.init import Seeded
 from tinygraph.tools.image import Preprocessing
@@ -85,29 +86,35 @@ def command(
     An image is turned upright (EXIF), resized, cropped and normalized. A .npy file must have the
     input's shape, or lack its first dimension of 1. With -o F.npy or F.npz the outputs are saved.
     """
+    out = Output(output, color)
     found = find(model)
-    _load_weights(found, weights)
+    random = _load_weights(found, weights)
     graph = _with_batch(refuse_open_sizes(found.trace(input_sizes, batch_size)))
     if len(files) != len(graph.inputs):
         raise UsageError(f"{model} has {len(graph.inputs)} input(s), --input is given {len(files)} time(s)")
+    _refuse_unused(files, preprocessing)
     arrays = [_read(f, v.type, preprocessing) for f, v in zip(files, graph.inputs, strict=True)]
     answer = tinygraph.compile(graph)(*arrays)
     answers = answer if isinstance(answer, dict) else {graph.outputs[0][0]: answer}
-    if output and output.endswith((".npy", ".npz")):
-        _save(answers, output)
+    if random:
+        note("the weights are random: give --weights FILE.safetensors for answers that mean something")
+    for name, array in answers.items():
+        if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
+            note(f"the output {name} holds numbers that are not finite")
+    if out.path and out.path.endswith((".npy", ".npz")):
+        _save(answers, out.path)
         return
-    out = Output(output, color)
     out.write(_json(model, files, answers, top) if style == "json" else _tables(answers, top, style, out))
 
 
-def _load_weights(found: Model, weights: str | None) -> None:
+def _load_weights(found: Model, weights: str | None) -> bool:
+    """Loads the file, if there is one; whether weights are random even so."""
     if weights is None:
-        if found.module is not None and any(isinstance(p.data, Seeded) for _, p in found.module.named_parameters()):
-            note("the weights are random: give --weights FILE.safetensors for answers that mean something")
-    elif found.module is None:
+        return found.module is not None and any(isinstance(p.data, Seeded) for _, p in found.module.named_parameters())
+    if found.module is None:
         raise UsageError(f"--weights: {found.name} has its own weights")
-    else:
-        found.module.load(weights)
+    found.module.load(weights)
+    return False
 
 
 def _with_batch(graph: Graph) -> Graph:
@@ -117,13 +124,22 @@ def _with_batch(graph: Graph) -> Graph:
 # ---- inputs ----------------------------------------------------------------------------------
 
 
+def _refuse_unused(files: Sequence[str], preprocessing: dict[str, Any]) -> None:
+    """Arrays are taken as they are: what is said of images would be lost."""
+    given = [f"--{name}" for name, value in preprocessing.items() if value not in (None, (), 1.0)]
+    if given and all(f.endswith(".npy") for f in files):
+        raise UsageError(f"{', '.join(given)}: only images are resized and normalized; {files[0]} is taken as it is")
+
+
 def _read(path: str, type: TensorType, preprocessing: dict[str, Any]) -> Array:
     if not path.endswith(".npy"):
         return Preprocessing.of(type.dims, **preprocessing)(path).astype(type.dtype)
     try:
         array = np.load(path, allow_pickle=False, mmap_mode="r")
     except (ValueError, EOFError, SyntaxError) as error:
-        raise UsageError(f"{path} is no array: {error}") from error
+        # NumPy takes what it does not know for a pickle, and advises to load that.
+        reason = "it does not begin as a .npy file does" if "pickle" in str(error) else error
+        raise UsageError(f"{path} is no array: {reason}") from error
     if not isinstance(array, np.ndarray):
         array.close()
         raise UsageError(f"{path} holds several arrays: give one in a .npy file")
@@ -134,20 +150,33 @@ def _read(path: str, type: TensorType, preprocessing: dict[str, Any]) -> Array:
     if array.shape != type.dims:
         hint = "; -b gives another batch" if array.shape[1:] == type.dims[1:] else "; --input-size gives another"
         raise UsageError(f"{path} is {show_shape(array.shape)}, the model takes {show_shape(type.dims)}{hint}")
-    return np.array(array, type.dtype)
+    try:
+        with np.errstate(over="raise"):
+            return np.array(array, type.dtype)
+    except FloatingPointError as error:
+        raise UsageError(f"{path} holds numbers that are too large for {type.dtype}") from error
 
 
 # ---- outputs ---------------------------------------------------------------------------------
 
 
 def _save(answers: dict[str, Array], path: str) -> None:
-    if path.endswith(".npz"):
-        np.savez(path, allow_pickle=False, **answers)
-    elif len(answers) == 1:
-        np.save(path, next(iter(answers.values())), allow_pickle=False)
-    else:
+    if path.endswith(".npy") and len(answers) > 1:
         raise UsageError(f"there are {len(answers)} outputs ({', '.join(answers)}): save them to a .npz file")
-    note(f"wrote {Path(path)}")
+    with replacing(path) as part, open(part, "wb") as file:
+        if path.endswith(".npy"):
+            np.save(file, next(iter(answers.values())), allow_pickle=False)
+        else:
+            _save_several(answers, file)
+    note(f"wrote {path}")
+
+
+def _save_several(answers: dict[str, Array], file: BinaryIO) -> None:
+    """As np.savez does, which has no way to save an output by the name of `file`."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in answers.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _tables(answers: dict[str, Array], top: int, style: Format, out: Output) -> str:

@@ -58,6 +58,11 @@ def scores() -> Graph:
     return trace(lambda x: -x, Spec((1, 3), name="x"))
 
 
+def odd_names() -> Graph:
+    """A graph whose outputs are called as arguments of np.savez, and like a path."""
+    return trace(lambda x: dict.fromkeys(("file", "allow_pickle", "a/b"), ops.relu(x)), Spec((1, 3), name="x"))
+
+
 HOSTILE = (
     'quote"backslash\\',
     "two\nlines",

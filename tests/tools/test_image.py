@@ -90,6 +90,15 @@ def test_small_inputs_see_the_whole_frame(tmp_path: Path) -> None:
     np.testing.assert_allclose(got, ramp(32, 32) / np.float32(255), rtol=1e-6)
 
 
+def test_pixels_whose_range_is_unknown_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "real.tif", np.ones((40, 40), np.float32))
+    save(tmp_path / "large.tif", np.full((40, 40), 256, np.int32))
+    save(tmp_path / "negative.tif", np.full((40, 40), -1, np.int32))
+    for name in ("real", "large", "negative"):
+        said = complaint("run", "lenet5", "--input", str(tmp_path / f"{name}.tif"))
+        assert "not numbers from 0 to 255; give a .npy file" in said
+
+
 def test_a_crop_that_is_no_square_fits(tmp_path: Path) -> None:
     path = save(tmp_path / "image.png", ramp(100, 90))
     assert Preprocessing.of((1, 3, 40, 200))(path).shape == (1, 3, 40, 200)
@@ -105,6 +114,10 @@ def test_a_crop_that_is_no_square_fits(tmp_path: Path) -> None:
         (RGB, {"resize": 30}, "--resize 30 is less than the 32 pixels"),
         (RGB, {"mean": [1, 2]}, "--mean has 2 numbers, the model 3 channels"),
         (RGB, {"std": [1, 0, 1]}, "cannot be 0"),
+        (RGB, {"std": [1e-300]}, "cannot be 0 or less"),
+        (RGB, {"std": [-1]}, "cannot be 0 or less"),
+        (RGB, {"mean": [1e39]}, "--mean holds a number that float32 cannot"),
+        (RGB, {"scale": float("nan")}, "--scale holds a number that float32 cannot"),
     ],
 )
 def test_what_does_not_fit_is_refused(shape: tuple[int, ...], options: dict[str, object], said: str) -> None:

@@ -57,7 +57,9 @@ def test_numbers_that_are_none_stay_legal_json(tmp_path: Path) -> None:
     path = save(tmp_path / "odd.npy", np.array([[np.nan, np.inf, 1]], np.float32))
     told = json.loads(invoke("run", NETS + "scores", "--input", path, "--format", "json").stdout)
     assert told["outputs"]["output"]["values"] == [[None, None, -1]]
-    assert "nan" in invoke("run", NETS + "scores", "--input", path).stdout
+    result = invoke("run", NETS + "scores", "--input", path)
+    assert "nan" in result.stdout
+    assert result.stderr == "tinygraph: note: the output output holds numbers that are not finite\n"
 
 
 def test_other_outputs_are_described_and_saved(tmp_path: Path) -> None:
@@ -137,6 +139,7 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "small.npy", np.ones((1, 3, 4, 5)))
     save(tmp_path / "batch.npy", np.ones((2, 3, 4, 4)))
     save(tmp_path / "complex.npy", np.ones((1, 3, 4, 4), np.complex64))
+    save(tmp_path / "large.npy", np.full((1, 3, 4, 4), 1e300))
     said = {
         "several": "holds several arrays",
         "text": "is no array",
@@ -146,10 +149,39 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         "small": "is 1x3x4x5, the model takes 1x3x4x4",
         "batch": "-b gives another batch",
         "complex": "holds complex64, the model takes float32",
+        "large": "holds numbers that are too large for float32",
         "none": "No such file",
     }
     for name, message in said.items():
-        assert message in complaint("run", NETS + "double", "--input", str(tmp_path / f"{name}.npy"))
+        answer = complaint("run", NETS + "double", "--input", str(tmp_path / f"{name}.npy"))
+        assert message in answer
+        assert "allow_pickle" not in answer
+
+
+def test_an_array_is_not_normalized(three: str) -> None:
+    said = complaint("run", NETS + "scores", "--input", three, "--crop", "8")
+    assert "--crop: only images are resized and normalized" in said
+    invoke("run", NETS + "scores", "--input", three, "--scale", "1")
+
+
+def test_an_output_may_have_any_name(tmp_path: Path) -> None:
+    tinygraph.save(nets.odd_names(), tmp_path / "odd.onnx")
+    x = save(tmp_path / "x.npy", np.float32([[1, -2, 3]]))
+    invoke("run", str(tmp_path / "odd.onnx"), "--input", x, "-o", str(tmp_path / "y.npz"))
+    with np.load(tmp_path / "y.npz") as saved:
+        assert saved.files == ["file", "allow_pickle", "a/b"]
+        np.testing.assert_array_equal(saved["file"], [[1, 0, 3]])
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".json"])
+def test_a_full_disk_is_said_of_the_file(tmp_path: Path, three: str, suffix: str) -> None:
+    path = tmp_path / f"full{suffix}"
+    path.symlink_to("/dev/full")
+    assert f"cannot write {path}: No space" in complaint("run", NETS + "scores", "--input", three, "-o", str(path))
+
+
+def test_remarks_come_with_an_answer_only(tmp_path: Path) -> None:
+    complaint("run", "lenet5", "--input", str(tmp_path / "none.npy"))
 
 
 def test_the_batch_can_be_chosen(tmp_path: Path) -> None:
