@@ -12,6 +12,7 @@ import difflib
 import inspect
 from collections.abc import Callable
 from importlib import import_module
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import UsageError
@@ -83,6 +84,8 @@ def create(name: str, *, seed: int = 0, **arguments: Any) -> Module:
     Raises:
         UsageError: no such network, or an argument that it does not take.
     """
+    if not _is_whole(seed) or not -(2**63) <= seed < 2**63:
+        raise UsageError(f"seed is {seed!r}; it must be a whole number of 64 bits")
     net: Module = _factory(name, arguments)(**arguments)
     net.reseed(seed)
     return net
@@ -118,4 +121,11 @@ def _factory(name: str, arguments: dict[str, Any]) -> Callable[..., Module]:
     unknown = [argument for argument in arguments if argument not in accepted]
     if unknown:
         raise UsageError(f"{name} takes no {', '.join(unknown)}; it takes {', '.join([*accepted, 'seed'])}")
+    for argument, value in arguments.items():
+        if accepted[argument].annotation == "int" and not (_is_whole(value) and 0 < value < 2**31):
+            raise UsageError(f"{name}: {argument} is {value!r}; it must be a whole number, at least 1")
     return factory
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)

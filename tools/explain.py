@@ -10,7 +10,8 @@ import tinygraph
 from tinygraph.errors import UsageError
 from tinygraph.ir import Graph
 from tinygraph.passes.pipeline import PIPELINES, Step, explain
-from tinygraph.tools.model_arg import find, refuse_open_sizes
+from tinygraph.tools.input_size import refuse_open_sizes
+from tinygraph.tools.model_arg import find
 from tinygraph.tools.options import color_option, model_options, report_options
 from tinygraph.tools.output import Output, note
 from tinygraph.tools.table import Cell, Column, human_bytes, text_table

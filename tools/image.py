@@ -138,8 +138,9 @@ def _read(path: str | os.PathLike[str], mode: str) -> PIL.Image.Image:
 
 def _eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
     """Grey of 16 bits brought to 8; Pillow's own conversion would clip it, and other large numbers too."""
-    if image.mode == "F" or (image.mode == "I" and not 0 <= min(image.getextrema()) <= max(image.getextrema()) <= 255):
+    pixels = np.asarray(image)
+    if image.mode == "F" or (image.mode == "I" and (pixels.min() < 0 or pixels.max() > 255)):
         raise ValueError("its pixels are not numbers from 0 to 255; give a .npy file")
     if not image.mode.startswith("I;16"):
         return image
-    return PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return PIL.Image.fromarray((pixels >> 8).astype(np.uint8))

@@ -17,7 +17,8 @@ from tinygraph.files import replacing
 from tinygraph.ir import Array, Graph, TensorType
 from tinygraph.nn.init import Seeded
 from tinygraph.tools.image import Preprocessing
-from tinygraph.tools.model_arg import Model, find, refuse_open_sizes
+from tinygraph.tools.input_size import refuse_open_sizes
+from tinygraph.tools.model_arg import Model, find
 from tinygraph.tools.options import answer_options, model_options, report_options
 from tinygraph.tools.output import Output, note
 from tinygraph.tools.table import Column, Format, as_text, show_shape

@@ -11,7 +11,8 @@ import click
 import tinygraph
 from tinygraph.ir import Graph
 from tinygraph.passes.report import Report, Row
-from tinygraph.tools.model_arg import find, refuse_open_sizes
+from tinygraph.tools.input_size import refuse_open_sizes
+from tinygraph.tools.model_arg import find
 from tinygraph.tools.options import answer_options, model_options, report_options
 from tinygraph.tools.output import Output, note, printable
 from tinygraph.tools.table import (

@@ -48,6 +48,16 @@ def test_an_unknown_name_brings_close_ones() -> None:
         tg.models.inputs("xyzzy")
 
 
+def test_arguments_that_are_no_counts_are_refused() -> None:
+    for classes in (0, -1, 1.5, "many", True, 10**20):
+        with pytest.raises(tg.UsageError, match=r"vgg16: num_classes is .*; it must be a whole number, at least 1"):
+            tg.models.create("vgg16", num_classes=classes)
+    for seed in ("three", 1.5, 2**63, None):
+        with pytest.raises(tg.UsageError, match=r"seed is .*; it must be a whole number"):
+            tg.models.create("lenet5", seed=seed)
+    assert tg.models.create("lenet5", num_classes=np.int64(3), seed=-1).state_dict()["classifier.4.bias"].shape == (3,)
+
+
 def test_an_unknown_argument_brings_the_known_ones() -> None:
     with pytest.raises(tg.UsageError, match="alexnet takes no depth; it takes num_classes, dropout, seed"):
         tg.models.create("alexnet", depth=3)

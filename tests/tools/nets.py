@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from tinygraph import nn, ops
@@ -30,6 +31,64 @@ class Tiny(nn.Module):
 def tiny() -> nn.Module:
     """The network above, on RGB."""
     return Tiny()
+
+
+TINY = Tiny()
+
+
+class Masked(nn.Module):
+    """Two inputs, and a third that may be left out."""
+
+    def forward(self, image: Any, mask: Any, scale: Any = 2.0) -> Any:
+        """Image * mask * scale."""
+        return image * mask * scale
+
+
+class Stacked(nn.Module):
+    """Any number of inputs."""
+
+    def forward(self, *images: Any) -> Any:
+        """Their sum."""
+        return sum(images[1:], images[0])
+
+
+class Loud(Tiny):
+    """Writes when it is made and called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sys.stdout.write("made\n")
+
+    def forward(self, x: Any) -> Any:
+        """As Tiny."""
+        sys.stdout.write("called\n")
+        return super().forward(x)
+
+
+class Broken(Tiny):
+    """Names a layer that it has not."""
+
+    def forward(self, x: Any) -> Any:
+        """Fails."""
+        return self.fc(x)
+
+
+class Endless(Tiny):
+    """Calls itself."""
+
+    def forward(self, x: Any) -> Any:
+        """Fails."""
+        return self(x)
+
+
+def leaves() -> nn.Module:
+    """Wants to end the program."""
+    sys.exit(0)
+
+
+def talks() -> nn.Module:
+    """Raises more than a line."""
+    raise RuntimeError("one\ntwo\n" + "x" * 5000)
 
 
 def open_batch() -> Graph:
