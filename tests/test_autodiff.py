@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from tinygraph import nn, ops
 from tinygraph.autodiff import gradients, vjp_graph
 from tinygraph.errors import NotDifferentiable, ShapeError, UsageError
 from tinygraph.ir import Array, Graph, TensorType
-from tinygraph.ops.base import Op, apply, no_flops, no_macs, not_differentiable, not_in_onnx
+from tinygraph.ops.base import Op, apply, family, no_flops, no_macs, not_differentiable, not_in_onnx
 from tinygraph.runtime.evaluate import evaluate
 
 STEP = 1e-6
@@ -85,13 +84,13 @@ class Plain(Op):
         return x.copy()
 
 
-@dataclass(frozen=True)
+@family
 class Opaque(Plain):
     name = "opaque"
     vjp = not_differentiable("nobody looked inside")
 
 
-@dataclass(frozen=True)
+@family
 class WrongRule(Plain):
     """y = 2x, whose rule forgets the 2, or returns a wrong shape."""
 
@@ -110,7 +109,7 @@ class WrongRule(Plain):
         ]
 
 
-@dataclass(frozen=True)
+@family
 class Split(Plain):
     """(x, 2x, x as an integer): several outputs, one of which has no gradient."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from threadpoolctl import ThreadpoolController
 import tinygraph as tg
 from tests.sessions import F32, Scratchy, arange, session, small_net
 from tinygraph.ir import Array, Graph, TensorType
-from tinygraph.ops.base import Op, apply, no_flops, no_macs, not_differentiable, not_in_onnx
+from tinygraph.ops.base import Op, apply, family, no_flops, no_macs, not_differentiable, not_in_onnx
 from tinygraph.runtime.threads import available, limit
 
 
@@ -23,7 +22,7 @@ def net() -> Graph:
     return small_net()
 
 
-@dataclass(frozen=True)
+@family
 class Asking(Op):
     """Tells how many threads BLAS has, or fails with that number."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from tests.ops.harness import Case, N, distinct, each, exp, maximum, real
 from tinygraph.errors import ShapeError
 from tinygraph.ir import TensorType
 from tinygraph.ops.arithmetic import Add, Maximum, Mul
-from tinygraph.ops.base import OPS, Prepared, per_output
+from tinygraph.ops.base import OPS, Prepared, family, per_output
 from tinygraph.ops.elementwise import Exp, LeakyRelu, Relu
 from tinygraph.ops.index import Concat
 from tinygraph.ops.matmul import MatMul
@@ -29,7 +28,7 @@ PAIR = [real(N, 3), real(3)]
 
 def wrong(base: type, **rules: Any) -> Any:
     """The op with other rules in the place of its own."""
-    return dataclass(frozen=True)(type(f"Wrong{base.__name__}", (base,), {"__doc__": base.__doc__, **rules}))
+    return family(type(f"Wrong{base.__name__}", (base,), {"__doc__": base.__doc__, **rules}))
 
 
 def caught(case: Case, check: str) -> str:

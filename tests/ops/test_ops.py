@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
 
@@ -11,7 +12,7 @@ import pytest
 from tests.ops import cases
 from tests.ops.checks import CHECKS, graph_of, written
 from tests.ops.harness import Case
-from tinygraph.ops.base import OPS
+from tinygraph.ops.base import OPS, Op
 
 ROOMS = [importlib.import_module(f"{cases.__name__}.{m.name}") for m in pkgutil.iter_modules(cases.__path__)]
 ROWS: list[Case] = [case for room in ROOMS for case in room.CASES]
@@ -38,3 +39,16 @@ def test_every_onnx_operator_that_an_op_names_is_written_by_a_row() -> None:
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_row(row: Case, check: object) -> None:
     check(row)
+
+
+@pytest.mark.parametrize(
+    "op", [row.op for row in ROWS if row is ROWS[0] or row.op.name in ("conv", "relu")][:6], ids=str
+)
+def test_an_op_is_frozen(op: Op) -> None:
+    for name in ("new", *vars(op)):
+        with pytest.raises(dataclasses.FrozenInstanceError, match=name):
+            setattr(op, name, 1)
+        with pytest.raises(dataclasses.FrozenInstanceError, match=name):
+            delattr(op, name)
+    assert dataclasses.replace(op) == op
+    assert hash(dataclasses.replace(op)) == hash(op)

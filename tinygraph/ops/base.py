@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from typing import Any, ClassVar, Protocol, TypeVar, dataclass_transform
 
 import numpy as np
@@ -119,6 +119,15 @@ class Op:
         }
         return replace(self, **new) if new else self  # type: ignore[type-var]
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Attributes are set once, by `__init__`."""
+        if name in vars(self) or name not in self.__dataclass_fields__:  # type: ignore[attr-defined]  # see bind
+            raise FrozenInstanceError(f"cannot assign to {name!r}: an op is frozen; make another with replace()")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"cannot delete {name!r}: an op is frozen")
+
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
 
@@ -137,12 +146,12 @@ T = TypeVar("T", bound=Op)
 
 @dataclass_transform(frozen_default=True, eq_default=False)
 def family(cls: type[T]) -> type[T]:
-    """Makes a frozen dataclass of an op, or of what several ops share.
+    """Makes a dataclass of an op, or of what several ops share.
 
-    Equality, hash and repr are Op's own: generating them anew for every op would be a third of
-    the time that importing tinygraph takes.
+    Equality, hash, repr and being frozen are Op's own: made anew for every op, they would be most
+    of the time that importing tinygraph takes.
     """
-    return dataclass(frozen=True, repr=False, eq=False)(cls)
+    return dataclass(repr=False, eq=False)(cls)
 
 
 @dataclass_transform(frozen_default=True, eq_default=False)
