@@ -41,9 +41,7 @@ def test_row(row: Case, check: object) -> None:
     check(row)
 
 
-@pytest.mark.parametrize(
-    "op", [row.op for row in ROWS if row is ROWS[0] or row.op.name in ("conv", "relu")][:6], ids=str
-)
+@pytest.mark.parametrize("op", {row.op.name: row.op for row in ROWS}.values(), ids=str)
 def test_an_op_is_frozen(op: Op) -> None:
     for name in ("new", *vars(op)):
         with pytest.raises(dataclasses.FrozenInstanceError, match=name):
