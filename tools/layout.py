@@ -25,16 +25,26 @@ def draw(source: str, format: str) -> bytes:
 
     Args:
         source: the DOT text.
-        format: svg, png or pdf.
+        format: svg, html (a page that holds the SVG), png or pdf.
 
     Raises:
         UsageError: Graphviz cannot lay it out.
     """
-    if format == "svg":
-        return _graphviz(source, "svg")
+    if format in ("svg", "html"):
+        svg = _graphviz(source, "svg")
+        return svg if format == "svg" else _page(svg)
     from tinygraph.tools.paint import paint
 
     return paint(lay_out(source), format)
+
+
+def _page(svg: bytes) -> bytes:
+    """A web page of its own: needs no other file, loads nothing."""
+    head = (
+        '<meta charset="utf-8"><title>Computational graph</title><style>svg { max-width: 100%; height: auto }</style>'
+    )
+    picture = svg[svg.index(b"<svg") :]
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n'.encode() + picture + b"</body></html>\n"
 
 
 def lay_out(source: str) -> dict[str, Any]:

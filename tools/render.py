@@ -16,7 +16,7 @@ from tinygraph.tools.model_arg import find
 from tinygraph.tools.options import model_options, report_options
 from tinygraph.tools.output import note
 
-_FORMATS = ("dot", "svg", "png", "pdf")
+_FORMATS = ("dot", "svg", "png", "pdf", "html")
 _MOST_BOXES = 20_000  # Graphviz needs minutes and gigabytes for more
 
 
@@ -25,7 +25,7 @@ def render(graph: Graph, path: str | os.PathLike[str], depth: int | None = None)
 
     Args:
         graph: what is drawn; no weights are needed or made.
-        path: where to; the suffix .dot, .svg, .png or .pdf says what is written.
+        path: where to; the suffix .dot, .svg, .png, .pdf or .html says what is written.
         depth: modules this deep in the tree are drawn as one box; None draws every node.
 
     Raises:
@@ -56,7 +56,7 @@ def render(graph: Graph, path: str | os.PathLike[str], depth: int | None = None)
 
 @click.command("render")
 @model_options
-@click.option("-o", "--output", metavar="FILE", required=True, help="net.svg, .png, .pdf or .dot.")
+@click.option("-o", "--output", metavar="FILE", required=True, help="net.svg, .png, .pdf, .html or .dot.")
 @click.option("--optimized", is_flag=True, help="Draw what inference runs, after the passes.")
 @click.option("--depth", type=click.IntRange(min=1), help="Draw modules this deep in the tree as one box.")
 @report_options

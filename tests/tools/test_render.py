@@ -145,7 +145,13 @@ def test_png_shows_the_names_that_svg_shows() -> None:
 
 
 def test_every_format_without_graphviz_or_fonts(without_dot: None, lenet: Graph, tmp_path: Path) -> None:
-    for suffix, start in ((".svg", b"<?xml"), (".png", b"\x89PNG"), (".pdf", b"%PDF"), (".dot", b"digraph")):
+    for suffix, start in (
+        (".svg", b"<?xml"),
+        (".png", b"\x89PNG"),
+        (".pdf", b"%PDF"),
+        (".html", b"<!DOCTYPE html>"),
+        (".dot", b"digraph"),
+    ):
         path = tmp_path / f"net{suffix}"
         tinygraph.render(lenet, path)
         assert path.read_bytes().startswith(start)
@@ -154,6 +160,12 @@ def test_every_format_without_graphviz_or_fonts(without_dot: None, lenet: Graph,
     with PIL.Image.open(tmp_path / "net.png") as image:
         dark = sum(image.convert("L").histogram()[:64])
     assert dark > 1000  # letters are the only thing drawn in black
+
+
+def test_a_page_holds_the_same_picture(lenet: Graph) -> None:
+    page, svg = layout.draw(dot(lenet), "html"), layout.draw(dot(lenet), "svg")
+    assert svg[svg.index(b"<svg") :].strip() in page
+    assert b"http" not in page.replace(b"http://www.w3.org/", b"")  # it loads nothing
 
 
 def test_letters_have_their_shapes_without_fonts(without_dot: None) -> None:
@@ -269,7 +281,7 @@ def test_the_command_draws(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("lenet5", "-o", "net.bmp"), "no picture has the suffix '.bmp'; use .dot, .svg, .png, .pdf"),
+        (("lenet5", "-o", "net.bmp"), "no picture has the suffix '.bmp'; use .dot, .svg, .png, .pdf, .html"),
         (("lenet5", "-o", "net"), "no picture has the suffix"),
         (("lenet5", "-o", "no/such/folder/net.svg"), "No such file or directory"),
         (("lenet5",), "Missing option '-o'"),
