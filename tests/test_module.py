@@ -441,3 +441,10 @@ def test_recipes_are_values() -> None:
     type = tg.TensorType((3, 3))
     assert Seeded(type, KaimingUniform(), 1, "a") == Seeded(type, KaimingUniform(), 1, "a")
     assert Seeded(type, KaimingUniform()) != Seeded(type, KaimingUniform())
+
+
+def test_weights_without_room_are_refused_when_they_are_needed() -> None:
+    net = nn.Linear(32, 10**20)
+    assert tg.analyze(tg.trace(net, tg.Spec((1, 32)))).totals.params == 33 * 10**20
+    with pytest.raises(tg.BudgetError, match="no room for f32"):
+        net.state_dict()

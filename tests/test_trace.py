@@ -493,3 +493,12 @@ def test_inputs_and_specs_must_match() -> None:
         tg.trace(net, tg.Spec((1, 3)), tg.Spec((1, 3)))
     with pytest.raises(UsageError, match=r"got \(1, 3\)"):
         tg.trace(net, (1, 3))
+
+
+def test_errors_in_front_of_an_op_name_the_module_too() -> None:
+    net = nn.Sequential(nn.ReLU(), nn.Sequential(nn.Conv2d(3, 4, 3)))
+    with pytest.raises(ShapeError, match=r"^in 1\.0: ") as error:
+        tg.trace(net, tg.Spec((1, 3, 8)))
+    assert str(error.value).count("1.0") == 1
+    with pytest.raises(ShapeError, match=r"^conv at 1\.0 .*the input has 5"):
+        tg.trace(net, tg.Spec((1, 5, 8, 8)))

@@ -168,5 +168,7 @@ def infer(op: Op, types: Sequence[TensorType], where: Where = NOWHERE) -> tuple[
         op.check_arity(len(types))
         result = op.infer(*types)
     except ShapeError as error:
-        raise ShapeError(f"{op.name}{where.phrase}: {error} (inputs: {', '.join(map(str, types))})") from None
+        placed = ShapeError(f"{op.name}{where.phrase}: {error} (inputs: {', '.join(map(str, types))})")
+        placed.placed = bool(where.phrase)
+        raise placed from None
     return result if isinstance(result, tuple) else (result,)

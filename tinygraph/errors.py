@@ -22,7 +22,13 @@ class TinygraphError(Exception):
 
 
 class ShapeError(TinygraphError, ValueError):
-    """Shapes, dtypes or attributes that do not fit together."""
+    """Shapes, dtypes or attributes that do not fit together.
+
+    Attributes:
+        placed: the message says where.
+    """
+
+    placed = False
 
 
 class TraceError(TinygraphError, TypeError):

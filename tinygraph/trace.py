@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.build import Builder
-from tinygraph.errors import TraceError, UsageError
+from tinygraph.errors import ShapeError, TraceError, UsageError
 from tinygraph.ir import NOWHERE, Dim, Graph, Mode, TensorType, Value, Where
 from tinygraph.ops.base import Op
 from tinygraph.source import source_line
@@ -198,11 +198,18 @@ class Trace:
 
     @contextmanager
     def inside(self, module: Module) -> Iterator[None]:
-        """While a module's forward runs: nodes get its path."""
+        """While a module's forward runs: nodes get its path, and so does an error that has no place yet."""
         self.root(module)
-        self._scopes.append((self._paths[id(module)], module.is_leaf))
+        path = self._paths[id(module)]
+        self._scopes.append((path, module.is_leaf))
         try:
             yield
+        except ShapeError as error:
+            if error.placed or not path:
+                raise
+            placed = ShapeError(f"in {path}: {error}")
+            placed.placed = True
+            raise placed from None
         finally:
             self._scopes.pop()
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from tinygraph.errors import BudgetError
 from tinygraph.ir import Array, TensorType
 
 INITIALIZERS: dict[str, type[Initializer]] = {}
@@ -140,7 +141,7 @@ class Seeded:
     key: str = field(default_factory=_next_key)
 
     def array(self) -> Array:
-        """The numbers, made at the first call and kept; read-only."""
+        """The numbers, made at the first call and kept; read-only. BudgetError if there is no room for them."""
         return self._made
 
     @cached_property
@@ -148,6 +149,9 @@ class Seeded:
         rng = np.random.Generator(
             np.random.Philox(key=[self.seed, zlib.crc32(self.key.encode(errors="surrogatepass"))])
         )
-        made: np.ndarray[Any, Any] = np.asarray(self.init(rng, self.type.dims)).astype(self.type.dtype)
+        try:
+            made: np.ndarray[Any, Any] = np.asarray(self.init(rng, self.type.dims)).astype(self.type.dtype)
+        except (MemoryError, ValueError):  # NumPy's for sizes that no array can have
+            raise BudgetError(f"there is no room for {self.type} of {self.type.nbytes:,} bytes ({self.key})") from None
         made.flags.writeable = False
         return made
