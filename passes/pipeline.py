@@ -76,7 +76,7 @@ class Step:
     @cached_property
     def after_totals(self) -> Totals:
         """The same afterwards."""
-        return analyze(self.after).totals
+        return self.before_totals if self.after is self.before else analyze(self.after).totals
 
     @property
     def summary(self) -> str:

@@ -168,7 +168,6 @@ def infer(op: Op, types: Sequence[TensorType], where: Where = NOWHERE) -> tuple[
         op.check_arity(len(types))
         result = op.infer(*types)
     except ShapeError as error:
-        placed = ShapeError(f"{op.name}{where.phrase}: {error} (inputs: {', '.join(map(str, types))})")
-        placed.placed = bool(where.phrase)
-        raise placed from None
+        message = f"{op.name}{where.phrase}: {error} (inputs: {', '.join(map(str, types))})"
+        raise ShapeError(message, placed=bool(where.phrase)) from None
     return result if isinstance(result, tuple) else (result,)

@@ -28,7 +28,9 @@ class ShapeError(TinygraphError, ValueError):
         placed: the message says where.
     """
 
-    placed = False
+    def __init__(self, message: str, placed: bool = False) -> None:
+        super().__init__(message)
+        self.placed = placed
 
 
 class TraceError(TinygraphError, TypeError):

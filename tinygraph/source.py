@@ -13,12 +13,12 @@ def source_line() -> str:
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         if not module.startswith("tinygraph.") or module.startswith("tinygraph.models."):
-            return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
+            return f"{short(frame.f_code.co_filename)}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]  # the loop ends at the outermost frame
     return ""
 
 
 @cache
-def _short(filename: str) -> str:
+def short(filename: str) -> str:
     """File and folder, without the path of this machine."""
     return "/".join(filename.replace(os.sep, "/").split("/")[-2:])

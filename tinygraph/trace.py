@@ -207,9 +207,7 @@ class Trace:
         except ShapeError as error:
             if error.placed or not path:
                 raise
-            placed = ShapeError(f"in {path}: {error}")
-            placed.placed = True
-            raise placed from None
+            raise ShapeError(f"in {path}: {error}", placed=True) from None
         finally:
             self._scopes.pop()
 

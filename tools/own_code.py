@@ -8,11 +8,11 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from pathlib import Path
 
 from tinygraph.errors import TinygraphError, UsageError
 from tinygraph.ir import Graph
 from tinygraph.nn.module import Module
+from tinygraph.source import short
 
 _LONGEST = 300  # characters of a message
 
@@ -81,5 +81,5 @@ def _line(error: BaseException) -> str:
         file = frame.f_code.co_filename
         package = frame.f_globals.get("__name__", "").partition(".")[0]
         if package not in ("tinygraph", "contextlib", "importlib") and not file.startswith("<frozen"):
-            return f" ({'/'.join(Path(file).parts[-2:])}:{number})"
+            return f" ({short(file)}:{number})"
     return ""
