@@ -17,6 +17,7 @@ from typing import Any
 
 from tinygraph.errors import (
     BudgetError,
+    DivergenceError,
     ModelFormatError,
     NotDifferentiable,
     ShapeError,
@@ -49,6 +50,7 @@ _LAZY = {
 
 __all__ = [
     "BudgetError",
+    "DivergenceError",
     "Graph",
     "ModelFormatError",
     "Node",

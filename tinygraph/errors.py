@@ -8,6 +8,7 @@
     ├── UnsupportedOp       a file uses operators that tinygraph does not know; lists them all
     ├── NotDifferentiable   a gradient was asked through an op that has none
     ├── BudgetError         an answer would take more memory or work than was allowed
+    ├── DivergenceError     training met infinite numbers or NaN; nothing was changed
     └── UsageError          a wrong name, argument or option
 
 A message names the op and the module path, what was given, the rule it broke, and what to
@@ -55,6 +56,10 @@ class NotDifferentiable(TinygraphError):  # noqa: N818  # a public name
 
 class BudgetError(TinygraphError):
     """An answer would take more memory or work than was allowed."""
+
+
+class DivergenceError(TinygraphError, ArithmeticError):
+    """A number that training depends on is infinite or NaN; the state is as it was before the call."""
 
 
 class UsageError(TinygraphError, ValueError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import Lock
 from types import MappingProxyType
@@ -13,9 +14,10 @@ import numpy as np
 
 import tinygraph
 from tinygraph.errors import UsageError
-from tinygraph.ir import Array, Graph, TensorType
+from tinygraph.ir import Array, Graph, TensorType, Value
 from tinygraph.runtime.plan import Memory, Plan
 from tinygraph.runtime.signature import Binding, Signature
+from tinygraph.runtime.state import check, guarded, next_values
 from tinygraph.runtime.threads import count as count_threads
 from tinygraph.runtime.threads import limit as limit_threads
 from tinygraph.trace import Spec, trace
@@ -56,28 +58,49 @@ class Session:
     out belong to the caller. A graph with open dimensions is planned anew for each set of
     sizes; the plans used last are kept. Several threads may call one session at once.
 
+    A session may have state: arrays that take the place of parameters and buffers, are read
+    anew at each call, and are rewritten by it. An output that bears the name of one is its next
+    value; after the call the array holds it, and the output is not returned. Calls of a session
+    with state wait for one another, and its arrays are to be left alone while one runs.
+
     Args:
         graph: run as it is; tinygraph.compile optimizes it first.
         threads: that a call may use; by default as many as there are cores for this process.
+        state: a writable array, C-contiguous, for some of the graph's params and buffers.
+        guard: names of outputs, or values of the graph, that must be finite before any state is
+            written, such as the loss and the gradients.
 
     Attributes:
         graph: the graph that runs.
         threads: that a call may use.
 
     Raises:
-        UsageError: fewer than one thread.
+        UsageError: fewer than one thread, state that does not fit the graph, or nothing by the
+            name of a guard.
     """
 
-    def __init__(self, graph: Graph, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        threads: int | None = None,
+        state: Mapping[Value, Array] | None = None,
+        guard: Collection[str | Value] = (),
+    ) -> None:
         self.graph = graph
         self.threads = count_threads(threads)
-        self._names = [name for name, _ in graph.outputs]
+        self._state = dict(state or {})
+        self._guard = tuple(guard)
+        check(graph, self._state)
+        guarded(graph, self._guard)
+        renewed = {v.name for v in next_values(graph, self._state)}
+        self._names = [name for name, _ in graph.outputs if name not in renewed]
         self._signature = Signature(graph.inputs)
         read = {v for node in graph.nodes for v in node.inputs} | {v for _, v in graph.outputs}
-        weights = {v: graph.array(v) for v in graph.data if v in read}
+        weights = {v: self._state[v] if v in self._state else graph.array(v) for v in graph.data if v in read}
         self._loaded = replace(graph, data=MappingProxyType(weights))
         self._plans: OrderedDict[Binding, Plan] = OrderedDict()
         self._lock = Lock()
+        self._turn: AbstractContextManager[Any] = Lock() if self._state else nullcontext()
         if not graph.symbols:
             self._plan(())
 
@@ -99,10 +122,11 @@ class Session:
         Raises:
             UsageError: arrays are missing, left over, or of another dtype.
             ShapeError: an array has another shape than declared.
+            DivergenceError: a guarded value is not finite; the state is as it was.
         """
         arrays = self._signature.arrays(args, named)
         plan = self._plan(self._signature.bind(arrays))
-        with limit_threads(self.threads), np.errstate(all="ignore"):
+        with self._turn, limit_threads(self.threads), np.errstate(all="ignore"):
             outputs = _owned(plan.run(arrays), arrays)
         return outputs[0] if len(outputs) == 1 else dict(zip(self._names, outputs, strict=True))
 
@@ -111,8 +135,8 @@ class Session:
             plan = self._plans.get(binding)
             if plan is None:
                 graph = self._loaded.bind(**dict(binding))
-                weights = {v: graph.array(v) for v in graph.data}
-                plan = self._plans[binding] = Plan(graph, weights, self.threads)
+                weights = {v: graph.array(v) for v in graph.data if v not in self._state}
+                plan = self._plans[binding] = Plan(graph, weights, self.threads, self._state, self._guard)
                 if len(self._plans) > _MAX_PLANS:
                     self._plans.popitem(last=False)
             self._plans.move_to_end(binding)
