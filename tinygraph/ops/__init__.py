@@ -2,6 +2,7 @@
 
 # ruff: noqa: F403  # the __all__ of each room says what is public
 
+from tinygraph.ops.argmax import *
 from tinygraph.ops.arithmetic import *
 from tinygraph.ops.conv import *
 from tinygraph.ops.conv_transpose import *
@@ -19,4 +20,5 @@ from tinygraph.ops.pool_grad import *
 from tinygraph.ops.prelu import *
 from tinygraph.ops.reduce import *
 from tinygraph.ops.shape import *
+from tinygraph.ops.sign import *
 from tinygraph.ops.softmax import *

@@ -26,7 +26,7 @@ from tinygraph.ops.base import (
     type_of,
 )
 
-__all__ = ["cast", "elu", "exp", "leaky_relu", "log", "neg", "relu", "sigmoid", "sqrt", "tanh"]
+__all__ = ["cast", "elu", "exp", "leaky_relu", "log", "neg", "relu", "sigmoid", "softplus", "sqrt", "tanh"]
 
 
 class Unary(Op):
@@ -173,6 +173,31 @@ def sigmoid(x: Tensor) -> Tensor:
 
 
 @register
+class Softplus(Unary):
+    """log(1 + e ** x)."""
+
+    name = "softplus"
+    onnx = ("Softplus",)
+    to_onnx = one_onnx_node
+    flops = per_output(10)
+
+    def kernel(self, x: Array) -> Array:
+        y: Array = np.logaddexp(x, x.dtype.type(0))  # never overflows
+        return y
+
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        return in_one_call(np.logaddexp, types[0].dtype.type(0))
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        return [cotangents[0] * sigmoid(inputs[0])]
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + e ** x), a smooth max(x, 0), of x's shape and dtype (floating). Source: ONNX Softplus."""
+    return apply(Softplus(), x)
+
+
+@register
 class Tanh(Function):
     """The hyperbolic tangent."""
 
@@ -313,7 +338,16 @@ def _cast(node: Any, x: Tensor) -> Tensor:
     return cast(x, node.dtype("to"))
 
 
-_FUNCTIONS = {"Relu": relu, "Sigmoid": sigmoid, "Tanh": tanh, "Exp": exp, "Log": log, "Sqrt": sqrt, "Neg": neg}
+_FUNCTIONS = {
+    "Relu": relu,
+    "Sigmoid": sigmoid,
+    "Softplus": softplus,
+    "Tanh": tanh,
+    "Exp": exp,
+    "Log": log,
+    "Sqrt": sqrt,
+    "Neg": neg,
+}
 
 
 @from_onnx(*_FUNCTIONS)

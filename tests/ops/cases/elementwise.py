@@ -25,13 +25,14 @@ from tests.ops.harness import (
     tanh,
     where,
 )
-from tinygraph.ops.elementwise import Cast, Elu, Exp, LeakyRelu, Log, Neg, Relu, Sigmoid, Sqrt, Tanh
+from tinygraph.ops.elementwise import Cast, Elu, Exp, LeakyRelu, Log, Neg, Relu, Sigmoid, Softplus, Sqrt, Tanh
 
 SPECIAL = fixed([0.0, -0.0, np.inf, -np.inf, np.nan, 1000.0, -1000.0, 1e-30])
 
 relu = each(lambda op, x: maximum(x, 0))
 leaky_relu = each(lambda op, x: where(x > 0, x, op.slope * x))
 elu = each(lambda op, x: where(x > 0, x, op.alpha * (exp(x) - 1)))
+softplus = each(lambda op, x: where(plain(x) > 50, x, log(exp(x) + 1)))
 
 
 def cast(op: Cast, x: Array) -> Array:
@@ -46,6 +47,7 @@ def functions() -> list[Case]:
         (LeakyRelu(), leaky_relu, distinct),
         (Elu(), elu, distinct),
         (Sigmoid(), each(lambda op, x: sigmoid(x)), real),
+        (Softplus(), softplus, real),
         (Tanh(), each(lambda op, x: tanh(x)), real),
         (Exp(), each(lambda op, x: exp(x)), real),
         (Log(), each(lambda op, x: log(x)), positive),
