@@ -86,10 +86,15 @@ def be_quiet() -> None:
     click.get_current_context().meta[_QUIET] = True
 
 
+def is_quiet() -> bool:
+    """Whether notes are kept back."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(_QUIET))
+
+
 def note(message: str) -> None:
     """Tells the reader something that is not part of the answer, on standard error."""
-    context = click.get_current_context(silent=True)
-    if context is None or not context.meta.get(_QUIET):
+    if not is_quiet():
         tell(f"note: {printable(message)}")
 
 

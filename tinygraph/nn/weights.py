@@ -7,7 +7,8 @@ numbers and nothing that could run.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,31 +27,53 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
         ModelFormatError: the file is damaged, of another format, or holds a dtype that NumPy
             has not.
     """
+    state: dict[str, Array] = {}
+    with _opened(path) as file:
+        for name in file.keys():  # noqa: SIM118  # the file is no dict
+            try:
+                array = file.get_tensor(name)
+            except (AttributeError, TypeError) as error:
+                dtype = file.get_slice(name).get_dtype()
+                raise ModelFormatError(f"{path}: {name!r} is {dtype}, unknown to NumPy; save it as F32") from error
+            array.flags.writeable = False
+            state[name] = array
+    return state
+
+
+def metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The texts by name that a safetensors file holds beside its tensors.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+        ModelFormatError: the file is damaged, or of another format.
+    """
+    with _opened(path) as file:
+        return dict(file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
-    state: dict[str, Array] = {}
     try:
         with safe_open(path, framework="numpy") as file:
-            for name in file.keys():  # noqa: SIM118  # the file is no dict
-                try:
-                    array = file.get_tensor(name)
-                except (AttributeError, TypeError) as error:
-                    dtype = file.get_slice(name).get_dtype()
-                    raise ModelFormatError(f"{path}: {name!r} is {dtype}, unknown to NumPy; save it as F32") from error
-                array.flags.writeable = False
-                state[name] = array
+            yield file
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from error
     except SafetensorError as error:
         raise ModelFormatError(f"{path} is no safetensors file, or is damaged: {error}") from error
-    return state
 
 
-def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+def save(state: Mapping[str, Any], path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
     """Writes arrays to a safetensors file; an older file is replaced once the new one is whole.
+
+    Args:
+        state: arrays by name.
+        path: of the file.
+        metadata: texts by name, to stand beside the arrays.
 
     Raises:
         UsageError: the file cannot be written, or an array has a dtype that the format has not.
@@ -61,6 +84,6 @@ def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
     try:
         with replacing(path) as part:
-            save_file(arrays, part)
+            save_file(arrays, part, dict(metadata) if metadata else None)
     except (SafetensorError, KeyError) as error:
         raise UsageError(f"{path}: cannot be written: {error}") from error
