@@ -36,16 +36,25 @@ __version__ = "0.1.0"
 # Names that need an upper layer or a heavy import; found on first use.
 _LAZY = {
     "Session": "tinygraph.runtime.session:Session",
+    "TrainStep": "tinygraph.training:TrainStep",
     "analyze": "tinygraph.passes.analyze:analyze",
+    "checkpoint": "tinygraph.transforms:checkpoint",
     "compile": "tinygraph.runtime.session:compile",
+    "grad": "tinygraph.transforms:grad",
+    "hvp": "tinygraph.transforms:hvp",
+    "jvp": "tinygraph.transforms:jvp",
     "load": "tinygraph.onnx.load:load",
     "models": "tinygraph.models",
     "nn": "tinygraph.nn",
+    "optim": "tinygraph.optim",
     "optimize": "tinygraph.passes.pipeline:optimize",
     "parse": "tinygraph.text:parse",
     "passes": "tinygraph.passes",
     "render": "tinygraph.tools.render:render",
     "save": "tinygraph.onnx.save:save",
+    "train_step": "tinygraph.training:train_step",
+    "value_and_grad": "tinygraph.transforms:value_and_grad",
+    "vjp": "tinygraph.transforms:vjp",
 }
 
 __all__ = [

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tinygraph import ops
-from tinygraph.build import Builder
 from tinygraph.errors import NotDifferentiable, ShapeError, UsageError
-from tinygraph.ir import NOWHERE, Graph, Node, TensorType, Value
+from tinygraph.ir import Graph, Node, TensorType, Value
 from tinygraph.tensor import Tensor
 from tinygraph.trace import Trace
 
@@ -46,15 +46,11 @@ def vjp_graph(graph: Graph, wrt: Sequence[str] | None = None, outputs: Sequence[
             way has no gradient.
         UsageError: there is no value or output of that name.
     """
-    sources = _sources(graph, wrt)
-    if outputs is None:
-        outputs = [name for name, value in graph.outputs if _floating(value)]
-    sweep = _Sweep(graph, sources)
-    for name in outputs:
+    sweep = _Sweep(graph, _sources(graph, wrt))
+    for name in _differentiated(graph, outputs):
         value = _output(graph, name)
-        _check_floating(value)
         sweep.add(value, sweep.trace.input(f"cotangent.{name}", value.type))
-    return sweep.finish()
+    return sweep.finish(graph.outputs, "grad")
 
 
 def gradients(graph: Graph, loss: str | None = None, wrt: Sequence[str] | None = None) -> Graph:
@@ -74,14 +70,62 @@ def gradients(graph: Graph, loss: str | None = None, wrt: Sequence[str] | None =
         NotDifferentiable: see vjp_graph.
         UsageError: the loss is not a scalar, or it is not clear which output is meant.
     """
-    sources = _sources(graph, wrt)
-    value = _output(graph, loss if loss is not None else _only_output(graph))
-    _check_floating(value)
-    if value.type.shape:
-        raise UsageError(f"the loss {value!r} is not a scalar: reduce it by mean() or sum(), or use vjp_graph")
-    sweep = _Sweep(graph, sources)
+    sweep = _Sweep(graph, _sources(graph, wrt))
+    value = _scalar(graph, loss)
     sweep.add(value, sweep.full(1, value.type))
-    return sweep.finish()
+    return sweep.finish(graph.outputs, "grad")
+
+
+def jvp_graph(graph: Graph, wrt: Sequence[str] | None = None, outputs: Sequence[str] | None = None) -> Graph:
+    """The graph with its Jacobian-vector product: tangent[y] = sum over w of dy/dw · tangent[w].
+
+    The vector-Jacobian product is linear in its cotangents; its own vector-Jacobian product by
+    them is the Jacobian-vector product (Townsend 2017).
+
+    Args:
+        graph: see vjp_graph.
+        wrt: see vjp_graph.
+        outputs: see vjp_graph.
+
+    Returns:
+        A graph whose inputs are those of `graph`, then a "tangent.<name>" for each of `wrt`; and
+        whose outputs are those of `graph`, then a "tangent.<output>" for each of `outputs`.
+
+    Raises:
+        NotDifferentiable, UsageError: see vjp_graph.
+    """
+    sources, names = _sources(graph, wrt), _differentiated(graph, outputs)
+    pulled = vjp_graph(graph, [v.name for v in sources], names)
+    cotangents = pulled.inputs[len(graph.inputs) :]
+    sweep = _Sweep(pulled, cotangents)
+    sweep.add_tangents(sources, pulled.outputs[len(graph.outputs) :])
+    made = sweep.finish(graph.outputs, "tangent", names)
+    assert not any(v in cotangents for node in made.nodes for v in node.inputs), "a vjp rule is not linear"
+    return replace(made, inputs=tuple(v for v in made.inputs if v not in cotangents))
+
+
+def hvp_graph(graph: Graph, loss: str | None = None, wrt: Sequence[str] | None = None) -> Graph:
+    """The graph with the product of the loss's Hessian and a vector: d(grad · tangent) / dw.
+
+    Args:
+        graph: see gradients.
+        loss: see gradients.
+        wrt: see gradients.
+
+    Returns:
+        A graph whose inputs are those of `graph`, then a "tangent.<name>" for each of `wrt`; and
+        whose outputs are those of `graph`, then an "hvp.<name>" for each of `wrt`.
+
+    Raises:
+        NotDifferentiable, UsageError: see gradients.
+
+    Source: Pearlmutter 1994.
+    """
+    sources = _sources(graph, wrt)
+    pulled = gradients(graph, loss, [v.name for v in sources])
+    sweep = _Sweep(pulled, sources)
+    sweep.add_tangents(sources, pulled.outputs[len(graph.outputs) :])
+    return sweep.finish(graph.outputs, "hvp")
 
 
 def _sources(graph: Graph, wrt: Sequence[str] | None) -> list[Value]:
@@ -107,6 +151,24 @@ def _only_output(graph: Graph) -> str:
     return names[0]
 
 
+def _differentiated(graph: Graph, outputs: Sequence[str] | None) -> list[str]:
+    """The outputs of these names, all of them floating; by default every floating one."""
+    if outputs is None:
+        return [name for name, value in graph.outputs if _floating(value)]
+    for name in outputs:
+        _check_floating(_output(graph, name))
+    return list(outputs)
+
+
+def _scalar(graph: Graph, loss: str | None) -> Value:
+    """The output of that name, by default the only one, which must be a floating scalar."""
+    value = _output(graph, loss if loss is not None else _only_output(graph))
+    _check_floating(value)
+    if value.type.shape:
+        raise UsageError(f"the loss {value!r} is not a scalar: reduce it by mean() or sum(), or use vjp_graph")
+    return value
+
+
 def _output(graph: Graph, name: str) -> Value:
     outputs = dict(graph.outputs)
     if name not in outputs:
@@ -130,12 +192,13 @@ class _Sweep:
         self.graph = graph
         self.sources = sources
         self.active = _influenced(graph, sources)
-        builder = Builder(graph.mode)
-        builder.adopt(graph)
-        for node in graph.nodes:
-            builder.add(node)
-        self.trace = Trace(graph.mode, builder, NOWHERE)
+        self.trace = Trace.onto(graph)
         self.cotangents: dict[Value, Tensor] = {}
+        self.again: dict[Value, Tensor] = {}  # what a checkpoint computed -> the same, computed again
+        self.checkpoints: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            if node.where.checkpoint:
+                self.checkpoints.setdefault(node.where.checkpoint, []).append(node)
 
     def full(self, number: float, type: TensorType) -> Tensor:
         """A tensor with the same number everywhere; costs no memory before it runs."""
@@ -147,24 +210,45 @@ class _Sweep:
         known = self.cotangents.get(value)
         self.cotangents[value] = cotangent if known is None else ops.add(known, cotangent)
 
-    def finish(self) -> Graph:
+    def add_tangents(self, sources: Sequence[Value], grads: Sequence[tuple[str, Value]]) -> None:
+        """Adds an input "tangent.<source>" to the cotangent of each gradient."""
+        for source, (_, value) in zip(sources, grads, strict=True):
+            self.add(value, self.trace.input(f"tangent.{source.name}", source.type))
+
+    def finish(self, outputs: Sequence[tuple[str, Value]], prefix: str, names: Sequence[str] = ()) -> Graph:
+        """The graph with these outputs, then the cotangents of the sources by these names or their own."""
         for node in reversed(self.graph.nodes):
             if any(v in self.active for v in node.inputs) and any(v in self.cotangents for v in node.outputs):
-                self.trace.follow(node.name, node.where)
+                self._recompute(node.where.checkpoint)
+                self.trace.follow(node.name, replace(node.where, checkpoint=""))
                 self._step(node)
         self.trace.follow()
-        outputs = list(self.graph.outputs)
+        results = list(outputs)
         taken = {name for name, _ in outputs}
-        for source in self.sources:
+        for source, name in zip(self.sources, names or [v.name for v in self.sources], strict=True):
             if source not in self.cotangents:
                 self.add(source, self.full(0, source.type))
-            name = _fresh(f"grad.{source.name}", taken)
-            outputs.append((name, self.cotangents[source].value))
-        return self.trace.builder.finish(outputs)
+            results.append((_fresh(f"{prefix}.{name}", taken), self.cotangents[source].value))
+        return self.trace.builder.finish(results)
+
+    def _recompute(self, checkpoint: str) -> None:
+        """Emits the nodes of a checkpoint once more, for gradient rules to read instead of the first ones.
+
+        What comes in passes a barrier, so that no pass sees that everything is there already.
+        """
+        known: dict[Value, Tensor] = {}
+        for node in self.checkpoints.pop(checkpoint, ()):
+            self.trace.follow(node.name, replace(node.where, checkpoint=""))
+            for value in node.inputs:
+                if value not in known:
+                    tensor = Tensor(value, self.trace)
+                    known[value] = ops.barrier(tensor) if value.kind in ("input", "node") else tensor
+            made = self.trace.emit(node.op, [known[v] for v in node.inputs])
+            known |= zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True)
+            self.again |= {v: known[v] for v in node.outputs}
 
     def _step(self, node: Node) -> None:
-        inputs = [Tensor(v, self.trace) for v in node.inputs]
-        outputs = [Tensor(v, self.trace) for v in node.outputs]
+        inputs, outputs = ([self.again.get(v, Tensor(v, self.trace)) for v in vs] for vs in (node.inputs, node.outputs))
         try:
             found = node.op.vjp(inputs, outputs, [self.cotangents.get(v) for v in node.outputs])
         except NotDifferentiable as error:

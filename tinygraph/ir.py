@@ -122,10 +122,17 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where a node comes from: path of the module that emitted it, and source line."""
+    """Where a node comes from.
+
+    Attributes:
+        module: path of the module that emitted it.
+        source: file and line.
+        checkpoint: name of the region that is computed again in the backward pass, if it is in one.
+    """
 
     module: str = ""
     source: str = ""
+    checkpoint: str = ""
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.module, self.source)))
@@ -240,8 +247,8 @@ class Graph:
     Attributes:
         inputs: in the order of the call; unused ones stay.
         nodes: in topological order.
-        outputs: (public name, value) pairs. An output that has the name of a buffer is
-            that buffer's next value (BatchNorm statistics in training).
+        outputs: (public name, value) pairs. An output that has the name of a parameter or a
+            buffer is its next value (BatchNorm statistics and updated weights in training).
         data: the numbers of each param, frozen, buffer and const: a read-only array, or a
             recipe that makes one. Holds the parameters that no node reads, too.
         mode: inference or training.

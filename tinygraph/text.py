@@ -9,7 +9,8 @@
     output "logits" = %fc
 
 One line a node, attributes at their defaults left out. Behind `@` stand module path and source
-line, behind `from` the nodes of the traced graph that a pass merged into this one. Up to
+line, behind `checkpoint` the region that the backward pass computes again, behind `from` the
+nodes of the traced graph that a pass merged into this one. Up to
 eight numbers are written out, exactly; more stand as a hash of their bytes, and a parsed graph
 has them only if they are handed to `parse`. Names that are not plain are JSON strings.
 """
@@ -20,7 +21,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -80,6 +81,7 @@ def node_line(node: Node) -> str:
     outs = ", ".join(map(_typed, node.outputs))
     args = ", ".join(filter(None, [*("%" + _atom(v.name) for v in node.inputs), attributes(node.op)]))
     place = f" @ {_atom(node.where.module)} {_atom(node.where.source)}" if node.where != NOWHERE else ""
+    place += f" checkpoint {_atom(node.where.checkpoint)}" if node.where.checkpoint else ""
     origins = f" from {', '.join(map(_atom, node.origins))}" if node.origins else ""
     return f"{outs} = {node.op.name}({args}){place}{origins}"
 
@@ -356,6 +358,8 @@ class _Reader:
             raise ModelFormatError(f"there is no op {op_name!r}")
         inputs, named = line.call(self.values)
         where = Where(line.atom(), line.atom()) if line.skip("@") else NOWHERE
+        if line.skip("checkpoint"):
+            where = replace(where, checkpoint=line.atom())
         origins: list[str] = []
         if line.skip("from"):
             origins.append(line.atom())

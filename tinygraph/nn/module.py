@@ -31,18 +31,38 @@ class Variable:
     """A named array of a module: a Parameter or a Buffer.
 
     Attributes:
-        data: a read-only array, or the recipe that makes it when its numbers are needed.
+        type: shape and dtype.
     """
 
     kind: Kind
 
     def __init__(self, shape: Sequence[int], init: Initializer = ZEROS, dtype: Any = np.float32) -> None:
-        self.data: Data = Seeded(TensorType(tuple(shape), np.dtype(dtype)), init)
+        self.data = Seeded(TensorType(tuple(shape), np.dtype(dtype)), init)
 
     @property
-    def type(self) -> TensorType:
-        """Shape and dtype."""
-        return TensorType.of(self.data)
+    def data(self) -> Data:
+        """A read-only array, or the recipe that makes it when its numbers are needed."""
+        if self._data is None:
+            assert self._keeper is not None
+            self._data = frozen(self._keeper.copy())
+        return self._data
+
+    @data.setter
+    def data(self, data: Data) -> None:
+        self._data: Data | None = data
+        self._keeper: Array | None = None
+        self.type = TensorType.of(data)
+
+    def follow(self, keeper: Array) -> None:
+        """From now on the numbers are those of this array, which a training step writes to; until data is set.
+
+        Who reads `data` gets a copy, and the same one until the next call of `follow`.
+        """
+        self._data, self._keeper = None, keeper
+
+    def follows(self, keeper: Array) -> bool:
+        """Whether the numbers are those of this array."""
+        return self._keeper is keeper
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -99,6 +119,7 @@ class Module:
 
     is_leaf: ClassVar[bool] = False  # a leaf is one layer: its node takes the module's name
     _max_sessions: ClassVar[int] = 8
+    _recomputed = False  # see tinygraph.checkpoint
 
     def __init__(self) -> None:
         self.__dict__["_variables"] = {}
@@ -251,7 +272,7 @@ class Module:
     def __call__(self, *args: Any) -> Any:
         trace = current()
         if trace is not None:
-            with trace.inside(self):
+            with trace.inside(self), trace.checkpoint(self._recomputed):
                 return self.forward(*args)
         if any(isinstance(a, Symbolic) for a in args):
             raise TraceError(

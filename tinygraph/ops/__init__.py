@@ -4,6 +4,7 @@
 
 from tinygraph.ops.argmax import *
 from tinygraph.ops.arithmetic import *
+from tinygraph.ops.barrier import *
 from tinygraph.ops.conv import *
 from tinygraph.ops.conv_transpose import *
 from tinygraph.ops.dropout import *
@@ -22,3 +23,4 @@ from tinygraph.ops.reduce import *
 from tinygraph.ops.shape import *
 from tinygraph.ops.sign import *
 from tinygraph.ops.softmax import *
+from tinygraph.ops.squared_norm import *
