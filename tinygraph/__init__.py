@@ -40,6 +40,7 @@ _LAZY = {
     "analyze": "tinygraph.passes.analyze:analyze",
     "checkpoint": "tinygraph.transforms:checkpoint",
     "compile": "tinygraph.runtime.session:compile",
+    "data": "tinygraph.data",
     "grad": "tinygraph.transforms:grad",
     "hvp": "tinygraph.transforms:hvp",
     "jvp": "tinygraph.transforms:jvp",
