@@ -1,146 +1,36 @@
-"""A picture file as a network's input: resized, cropped and normalized as in torchvision."""
+"""What the options of `tinygraph run` say of a picture that becomes a model's input."""
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-import PIL.Image
-import PIL.ImageOps
-
+from tinygraph.data.image import Preprocessing
 from tinygraph.errors import UsageError
-from tinygraph.ir import Array
-
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
-_SMALL = 128  # pixels; smaller inputs are of datasets whose images fill the frame
-_MOST_PIXELS = 100_000_000
-_LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
-_PROGRAMS = {"EPS"}  # formats that Pillow hands to another program
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """How the pixels of an image become numbers: (scale * pixel / 255 - mean) / std.
+def preprocessing(
+    shape: Sequence[int],
+    resize: int | None = None,
+    crop: int | None = None,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    scale: float = 1.0,
+) -> Preprocessing:
+    """For an input [N, C, H, W]; Preprocessing.of has the defaults in place of what is not given.
 
-    Attributes:
-        resize: length of the shorter side after resizing (bilinear, antialiased).
-        crop: height and width of the piece that is cut out of the middle.
-        mean, std: one number for each channel, three for RGB or one for grey.
-        scale: what a white pixel counts before mean and std.
+    Raises:
+        UsageError: the input is no image, or an option does not fit it.
     """
-
-    resize: int
-    crop: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    scale: float = 1.0
-
-    @classmethod
-    def of(
-        cls,
-        shape: Sequence[int],
-        resize: int | None = None,
-        crop: int | None = None,
-        mean: Sequence[float] = (),
-        std: Sequence[float] = (),
-        scale: float = 1.0,
-    ) -> Preprocessing:
-        """Defaults for an input [N, C, H, W] in place of what is not given.
-
-        The crop is H x W. The shorter side is resized to 256/224 of it, as for ImageNet, or
-        to the crop itself where that is below 128 pixels. RGB is normalized with ImageNet's
-        mean and deviation, grey with 0 and 1.
-
-        Raises:
-            UsageError: the input is no image, or a number does not fit it.
-        """
-        if len(shape) != 4 or shape[1] not in (1, 3):
-            raise UsageError(f"the model takes {'x'.join(map(str, shape))}, which is no image: give a .npy file")
-        batch, channels, height, width = shape
-        if batch != 1:
-            raise UsageError(f"an image is a batch of 1, the model takes {batch}: give a .npy file")
-        size = (crop, crop) if crop else (height, width)
-        if size != (height, width):
-            raise UsageError(
-                f"--crop {crop} does not fit the model, which takes {height}x{width}; --input-size changes that"
-            )
-        shorter = min(size)
-        resize = resize or shorter * (256 if shorter >= _SMALL else 224) // 224
-        if resize < shorter:
-            raise UsageError(f"--resize {resize} is less than the {shorter} pixels that are cut out")
-        numbers = {"--mean": tuple(mean), "--std": tuple(std)}
-        for option, given in (numbers | {"--scale": (scale,)}).items():
-            if len(given) not in (0, 1, channels):
-                raise UsageError(f"{option} has {len(given)} numbers, the model {channels} channels")
-            if not all(abs(number) <= _LARGEST for number in given):
-                raise UsageError(f"{option} holds a number that float32 cannot: {', '.join(map(str, given))}")
-        grey = channels == 1
-        mean = numbers["--mean"] or ((0.0,) if grey else _IMAGENET_MEAN)
-        std = numbers["--std"] or ((1.0,) if grey else _IMAGENET_STD)
-        if not all(number >= _SMALLEST for number in std):
-            raise UsageError("--std is divided by: it cannot be 0 or less")
-        return cls(resize, size, _each(mean, channels), _each(std, channels), scale)
-
-    def __call__(self, path: str | os.PathLike[str]) -> Array:
-        """The image as float32 [1, C, H, W].
-
-        Raises:
-            UsageError: it cannot be read as an image, or is unreasonably large.
-        """
-        image = _read(path, "RGB" if len(self.mean) == 3 else "L")
-        image = _resized(image, self.resize, self.crop)
-        height, width = self.crop
-        left, top = round((image.width - width) / 2), round((image.height - height) / 2)
-        pixels = np.asarray(image.crop((left, top, left + width, top + height)), np.float32)
-        pixels = np.atleast_3d(pixels) * np.float32(self.scale / 255)
-        normal = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
-        return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
-
-
-def _each(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
-    return tuple(numbers) if len(numbers) == channels else tuple(numbers) * channels
-
-
-def _resized(image: PIL.Image.Image, shorter: int, crop: tuple[int, int]) -> PIL.Image.Image:
-    """The image with its shorter side that long, or longer where the crop would not fit."""
-    height, width = crop
-    least = min(image.size)
-    shorter = max(shorter, -(-height * least // image.height), -(-width * least // image.width))
-    size = (shorter * image.width // least, shorter * image.height // least)
-    if size[0] * size[1] > _MOST_PIXELS:
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        raise UsageError(f"the model takes {'x'.join(map(str, shape))}, which is no image: give a .npy file")
+    batch, channels, height, width = shape
+    if batch != 1:
+        raise UsageError(f"an image is a batch of 1, the model takes {batch}: give a .npy file")
+    if crop and (crop, crop) != (height, width):
         raise UsageError(
-            f"the image is {image.width}x{image.height}; with its shorter side at {shorter} it is too large"
+            f"--crop {crop} does not fit the model, which takes {height}x{width}; --input-size changes that"
         )
-    return image.resize(size, PIL.Image.Resampling.BILINEAR)
-
-
-def _read(path: str | os.PathLike[str], mode: str) -> PIL.Image.Image:
-    PIL.Image.init()
-    formats = [name for name in PIL.Image.OPEN if name not in _PROGRAMS]
-    with open(path, "rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-        try:
-            with PIL.Image.open(file, formats=formats) as image:
-                image.load()
-                return _eight_bits(PIL.ImageOps.exif_transpose(image)).convert(mode)
-        except PIL.UnidentifiedImageError:
-            raise UsageError(f"{path} is no image of a known format, and no .npy file") from None
-        except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
-            raise UsageError(f"{path} is refused: {error}") from None
-        except Exception as error:  # decoders raise whatever comes, on damaged files
-            raise UsageError(f"{path} cannot be read as an image: {error}") from error
-
-
-def _eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Grey of 16 bits brought to 8; Pillow's own conversion would clip it, and other large numbers too."""
-    pixels = np.asarray(image)
-    if image.mode == "F" or (image.mode == "I" and (pixels.min() < 0 or pixels.max() > 255)):
-        raise ValueError("its pixels are not numbers from 0 to 255; give a .npy file")
-    if not image.mode.startswith("I;16"):
-        return image
-    return PIL.Image.fromarray((pixels >> 8).astype(np.uint8))
+    try:
+        return Preprocessing.of(channels, (height, width), resize, mean, std, scale)
+    except UsageError as error:  # its message begins with the name of the argument
+        raise UsageError(f"--{error}") from None

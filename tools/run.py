@@ -16,7 +16,7 @@ from tinygraph.errors import UsageError
 from tinygraph.files import replacing
 from tinygraph.ir import Array, Graph, TensorType
 from tinygraph.nn.init import Seeded
-from tinygraph.tools.image import Preprocessing
+from tinygraph.tools.image import preprocessing
 from tinygraph.tools.input_size import refuse_open_sizes
 from tinygraph.tools.model_arg import Model, find
 from tinygraph.tools.options import answer_options, model_options, report_options
@@ -80,7 +80,7 @@ def command(
     style: Format,
     output: str | None,
     color: str,
-    **preprocessing: Any,
+    **pixels: Any,
 ) -> None:
     """Run MODEL on images or arrays.
 
@@ -93,8 +93,8 @@ def command(
     graph = _with_batch(refuse_open_sizes(found.trace(input_sizes, batch_size)))
     if len(files) != len(graph.inputs):
         raise UsageError(f"{model} has {len(graph.inputs)} input(s), --input is given {len(files)} time(s)")
-    _refuse_unused(files, preprocessing)
-    arrays = [_read(f, v.type, preprocessing) for f, v in zip(files, graph.inputs, strict=True)]
+    _refuse_unused(files, pixels)
+    arrays = [_read(f, v.type, pixels) for f, v in zip(files, graph.inputs, strict=True)]
     answer = tinygraph.compile(graph)(*arrays)
     answers = answer if isinstance(answer, dict) else {graph.outputs[0][0]: answer}
     if random:
@@ -125,16 +125,16 @@ def _with_batch(graph: Graph) -> Graph:
 # ---- inputs ----------------------------------------------------------------------------------
 
 
-def _refuse_unused(files: Sequence[str], preprocessing: dict[str, Any]) -> None:
+def _refuse_unused(files: Sequence[str], pixels: dict[str, Any]) -> None:
     """Arrays are taken as they are: what is said of images would be lost."""
-    given = [f"--{name}" for name, value in preprocessing.items() if value not in (None, (), 1.0)]
+    given = [f"--{name}" for name, value in pixels.items() if value not in (None, (), 1.0)]
     if given and all(f.endswith(".npy") for f in files):
         raise UsageError(f"{', '.join(given)}: only images are resized and normalized; {files[0]} is taken as it is")
 
 
-def _read(path: str, type: TensorType, preprocessing: dict[str, Any]) -> Array:
+def _read(path: str, type: TensorType, pixels: dict[str, Any]) -> Array:
     if not path.endswith(".npy"):
-        return Preprocessing.of(type.dims, **preprocessing)(path).astype(type.dtype)
+        return preprocessing(type.dims, **pixels)(path).astype(type.dtype)
     try:
         array = np.load(path, allow_pickle=False, mmap_mode="r")
     except (ValueError, EOFError, SyntaxError) as error:
