@@ -16,9 +16,12 @@ import numpy as np
 
 from tinygraph import ops
 from tinygraph.errors import UsageError
-from tinygraph.nn.losses import cross_entropy, mse_loss
+from tinygraph.nn import losses
+from tinygraph.nn.losses import *  # noqa: F403  # its __all__ says what is public
 from tinygraph.ops import (
+    abs,
     add,
+    argmax,
     broadcast_to,
     cast,
     compare,
@@ -46,6 +49,8 @@ from tinygraph.ops import (
     relu,
     reshape,
     sigmoid,
+    sign,
+    softplus,
     sqrt,
     squeeze,
     sub,
@@ -60,6 +65,7 @@ from tinygraph.ops.windows import per_axis
 from tinygraph.trace import current
 
 __all__ = [
+    *losses.__all__,
     "conv1d",
     "conv2d",
     "conv3d",
@@ -87,11 +93,12 @@ __all__ = [
     "softmax",
     "log_softmax",
     "maxout",
-    "cross_entropy",
-    "mse_loss",
+    "softplus",
     "pad",
     # as in tinygraph.ops
+    "abs",
     "add",
+    "argmax",
     "broadcast_to",
     "cast",
     "compare",
@@ -110,6 +117,7 @@ __all__ = [
     "neg",
     "one_hot",
     "reshape",
+    "sign",
     "sqrt",
     "squeeze",
     "sub",
