@@ -7,7 +7,7 @@ but the op itself, autodiff, the text form or the ONNX form is under test.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -134,7 +134,26 @@ def _aligned(memory: Array, size: int) -> Array:
 # ---- gradients ---------------------------------------------------------------------------------
 
 
-def check_gradients(case: Case) -> None:
+Slope = Callable[[Graph, list[Array], int, Array, Mapping[str, Array]], float]
+
+
+def by_differences(
+    graph: Graph, arrays: list[Array], position: int, direction: Array, weights: Mapping[str, Array]
+) -> float:
+    """The slope of the weighted outputs as one input moves in a direction: a central difference."""
+    ahead, behind = [*arrays], [*arrays]
+    ahead[position] = arrays[position] + STEP * direction
+    behind[position] = arrays[position] - STEP * direction
+    return float(weighted(graph, ahead, weights) - weighted(graph, behind, weights)) / (2 * STEP)
+
+
+def weighted(graph: Graph, arrays: Sequence[Array], weights: Mapping[str, Array]) -> Any:
+    """The sum of the outputs, each number times its cotangent."""
+    outputs = zip(graph.outputs, execute(graph, arrays), strict=True)
+    return sum(np.sum(y * weights[name]) for (name, _), y in outputs if name in weights)
+
+
+def check_gradients(case: Case, slope: Slope = by_differences, tolerance: float = 2e-6) -> None:
     """Gradients are the slopes that finite differences find, to second order; linear maps have exact adjoints."""
     graph = _bound(graph_of(case))
     arrays = case.arrays()
@@ -155,34 +174,19 @@ def check_gradients(case: Case) -> None:
         gradients = execute(slopes, [*arrays, *cotangents])[-len(sources) :]
         weights = dict(zip(floating, cotangents, strict=True))
         for name, gradient in zip(sources, gradients, strict=True):
-            _check_slope(graph, name, gradient, arrays, weights, rng)
+            position = [v.name for v in graph.inputs].index(name)
+            assert gradient.shape == arrays[position].shape, f"the gradient by {name} has the shape {gradient.shape}"
+            for _ in range(2):
+                direction = rng.standard_normal(gradient.shape)
+                wanted = slope(graph, arrays, position, direction, weights)
+                found = float(np.sum(gradient * direction))
+                assert abs(found - wanted) <= tolerance * max(1.0, abs(wanted)), (
+                    f"the slope by {name} is {wanted}, the gradient says {found}"
+                )
         # The next round differentiates the gradients, also by the cotangents they depend on.
         graph, arrays = slopes, [*arrays, *cotangents]
         sources = [v.name for v in graph.inputs if v.type.dtype.kind == "f"]
         floating = [name for name, _ in graph.outputs[-len(gradients) :]]
-
-
-def _check_slope(
-    graph: Graph, name: str, gradient: Array, arrays: list[Array], weights: Mapping[str, Array], rng: Any
-) -> None:
-    position = [v.name for v in graph.inputs].index(name)
-    assert gradient.shape == arrays[position].shape, f"the gradient by {name} has the shape {gradient.shape}"
-    for _ in range(2):
-        direction = rng.standard_normal(gradient.shape)
-        ahead, behind = [*arrays], [*arrays]
-        ahead[position] = arrays[position] + STEP * direction
-        behind[position] = arrays[position] - STEP * direction
-        wanted = (_weighted(graph, ahead, weights) - _weighted(graph, behind, weights)) / (2 * STEP)
-        found = float(np.sum(gradient * direction))
-        assert abs(found - wanted) <= 2e-6 * max(1.0, abs(wanted)), (
-            f"the slope by {name} is {wanted}, the gradient says {found}"
-        )
-
-
-def _weighted(graph: Graph, arrays: Sequence[Array], weights: Mapping[str, Array]) -> float:
-    """The sum of the outputs, each number times its cotangent."""
-    outputs = zip(graph.outputs, execute(graph, arrays), strict=True)
-    return float(sum(np.sum(y * weights[name]) for (name, _), y in outputs if name in weights))
 
 
 def _check_adjoint(graph: Graph, arrays: list[Array], rng: Any) -> None:
