@@ -133,7 +133,7 @@ class Div(Binary):
     traits = frozenset({"elementwise", "linear"})
 
     def kernel(self, a: Array, b: Array) -> Array:
-        if a.dtype.kind == "f":
+        if a.dtype.kind not in "iu":
             return super().kernel(a, b)
         inexact = np.remainder(a, b) != 0
         y: Array = np.floor_divide(a, b) + (inexact & ((a < 0) != (b < 0)))
