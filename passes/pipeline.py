@@ -47,6 +47,7 @@ PASSES: dict[str, Pass] = {
 PIPELINES: dict[str, tuple[str, ...]] = {
     "none": (),
     "inference": ("fold_constants", "simplify", "cse", "fold_batch_norm", "dead_code"),
+    "training": ("fold_constants", "simplify", "cse", "dead_code"),
 }
 
 _MOST_SWEEPS = 100  # a pass sees what its inputs have become, so that one sweep or two suffice
@@ -103,7 +104,7 @@ def optimize(
 
     Args:
         graph: it is left as it is.
-        passes: "inference", "none", or names (see PASSES) and functions from Graph to Graph. A
+        passes: "inference", "training", "none", or names (see PASSES) and functions from Graph to Graph. A
             function must return the very graph it was given when there is nothing to do.
         check: compare the answers before and after each pass with a float64 run of the
             original: on random inputs if True, or on these arrays by input name.

@@ -72,7 +72,7 @@ def trace(fn: Callable[..., Any], *specs: Spec | TensorType | Module, mode: Mode
         return tracer.finish(tracer.call(fn, specs))
 
 
-def _names(fn: Callable[..., Any], specs: Sequence[Spec | TensorType | Module]) -> list[str]:
+def input_names(fn: Callable[..., Any], specs: Sequence[Spec | TensorType | Module]) -> list[str]:
     """Names of the inputs: what the specs say, else what the function calls its arguments."""
     for spec in specs:
         if not isinstance(spec, (Spec, TensorType)) and not is_module(spec):
@@ -128,8 +128,8 @@ class Trace:
         self.variables: dict[str, Variable] = {}
         self.captured: dict[Value, Value] = {}
         self._parent = parent
-        self._where = parent._where if parent else None
-        self._place = parent._place if parent else _Place()
+        self._where: Where | None = parent._where if parent else None
+        self._place: _Place = parent._place if parent else _Place()
         self._values: dict[int, Value] = {}
         self._keepalive: list[Any] = []
         self._updates: dict[int, tuple[str, Variable, Tensor]] = {}
@@ -152,7 +152,7 @@ class Trace:
         """Calls a function with an input for each spec; modules are handed on."""
         args: list[Any] = [
             spec if is_module(spec) else self.input(name, spec)  # type: ignore[arg-type]  # no module
-            for name, spec in zip(_names(fn, specs), specs, strict=True)
+            for name, spec in zip(input_names(fn, specs), specs, strict=True)
         ]
         for candidate in (fn, *args):
             self.root(candidate)

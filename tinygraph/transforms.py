@@ -23,7 +23,7 @@ import numpy as np
 from tinygraph import autodiff
 from tinygraph.errors import ShapeError, UsageError
 from tinygraph.ir import Graph, Mode, TensorType, Value
-from tinygraph.ops.base import Symbolic
+from tinygraph.ops.base import Symbolic, type_of
 from tinygraph.tensor import Tensor
 from tinygraph.trace import Trace, current, is_module
 
@@ -291,9 +291,7 @@ class _Call:
         given = [a if isinstance(a, Symbolic) or is_module(a) else np.asarray(a) for a in args]
         inner = Trace(outer.mode if outer else mode, outer)
         with inner.running():
-            value = inner.call(
-                fn, [a if is_module(a) else a.type if isinstance(a, Symbolic) else TensorType.of(a) for a in given]
-            )
+            value = inner.call(fn, [a if is_module(a) else type_of(a) for a in given])
             tensors: list[Any] = []
             self._form = _flatten(value, tensors)
             self.graph = inner.finish(tensors)

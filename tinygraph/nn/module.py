@@ -35,6 +35,8 @@ class Variable:
     """
 
     kind: Kind
+    _data: Data | None
+    _keeper: Array | None
 
     def __init__(self, shape: Sequence[int], init: Initializer = ZEROS, dtype: Any = np.float32) -> None:
         self.data = Seeded(TensorType(tuple(shape), np.dtype(dtype)), init)
@@ -49,8 +51,7 @@ class Variable:
 
     @data.setter
     def data(self, data: Data) -> None:
-        self._data: Data | None = data
-        self._keeper: Array | None = None
+        self._data, self._keeper = data, None
         self.type = TensorType.of(data)
 
     def follow(self, keeper: Array) -> None:

@@ -31,7 +31,7 @@ class Updates:
 def check(graph: Graph, state: Mapping[Value, Array]) -> None:
     """Raises UsageError unless each array can hold its param or buffer, and none overlap."""
     for value, array in state.items():
-        if value not in graph.data or value.kind not in ("param", "buffer"):
+        if value not in graph.data or value.kind not in ("param", "frozen", "buffer"):
             raise UsageError(f"state for {value!r}: the graph has no such param or buffer")
         if TensorType.of(array) != value.type:
             raise UsageError(f"state for {value!r} is {TensorType.of(array)}")
