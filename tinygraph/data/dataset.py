@@ -61,9 +61,7 @@ def arrays(x: Any, y: Any, classes: Sequence[str] | None = None) -> Dataset:
         raise UsageError(f"images are {x.dtype}, labels {y.dtype}: give numbers and whole numbers")
     names = tuple(map(str, range(int(y.max()) + 1))) if classes is None else tuple(classes)
     if y.min() < 0 or y.max() >= len(names):
-        raise UsageError(
-            f"labels go from {y.min()} to {y.max()}; with {len(names)} classes, from 0 to {len(names) - 1}"
-        )
+        raise UsageError(f"labels go from {y.min()} to {y.max()}; {len(names)} classes go from 0 to {len(names) - 1}")
     return Dataset(np.ascontiguousarray(x, np.float32), y.astype(np.int64), names)
 
 

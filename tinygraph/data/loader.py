@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -62,7 +62,7 @@ class Loader:
         full, rest = divmod(len(self.dataset), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[tuple[Array, Array]]:
+    def epoch(self, number: int, skip: int = 0) -> Generator[tuple[Array, Array], None, None]:
         """The batches (images, labels) of an epoch.
 
         Args:
@@ -84,7 +84,7 @@ class Loader:
         return x, y
 
 
-def _ahead(make: Callable[[int], T], numbers: Iterable[int]) -> Iterator[T]:
+def _ahead(make: Callable[[int], T], numbers: Iterable[int]) -> Generator[T, None, None]:
     """make(number) for each number, in order, on one thread that is a few calls ahead of the reader.
 
     The thread ends with the iterator: at its end, when it is closed, when `make` raises; the
