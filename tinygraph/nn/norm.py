@@ -40,12 +40,9 @@ class _BatchNorm(Layer):
         if not self.training:
             return ops.batch_norm(x, gamma, beta, self.running_mean, self.running_var, self.eps)
         y, mean, var = ops.batch_norm_train(x, gamma, beta, self.eps)
-        count = x.size // self.num_features
-        if count < 2:
-            raise ShapeError(f"training wants more than one value per channel, got {x.type}")
-        unbiased = self.momentum * count / (count - 1)
+        count = ops.count(x, (0, *range(2, x.ndim)))
         self._move("running_mean", 1 - self.momentum, self.momentum * mean)
-        self._move("running_var", 1 - self.momentum, unbiased * var)
+        self._move("running_var", 1 - self.momentum, self.momentum * count / (count - 1) * var)
         self._move("num_batches_tracked", 1, 1)
         return y
 

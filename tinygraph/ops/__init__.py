@@ -7,6 +7,7 @@ from tinygraph.ops.arithmetic import *
 from tinygraph.ops.barrier import *
 from tinygraph.ops.conv import *
 from tinygraph.ops.conv_transpose import *
+from tinygraph.ops.count import *
 from tinygraph.ops.dropout import *
 from tinygraph.ops.elementwise import *
 from tinygraph.ops.index import *

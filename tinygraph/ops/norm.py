@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygraph.errors import ShapeError, UnsupportedOp
 from tinygraph.ir import Array, TensorType
+from tinygraph.kernels.batch_norm import BatchNormBackward, BatchNormForward
 from tinygraph.kernels.blocks import blocks
 from tinygraph.ops.base import (
     Exporter,
@@ -20,13 +21,15 @@ from tinygraph.ops.base import (
     apply,
     floating,
     from_onnx,
+    gradient_not_in_onnx,
     no_macs,
     not_in_onnx,
     register,
     type_of,
 )
+from tinygraph.ops.count import count
 from tinygraph.ops.elementwise import cast, sqrt
-from tinygraph.ops.reduce import Mean, mean, sum
+from tinygraph.ops.reduce import Mean, sum
 
 __all__ = ["batch_norm", "batch_norm_train"]
 
@@ -152,37 +155,117 @@ class BatchNormTrain(Op):
         check_channels(x, gamma, beta)
         if 0 in x.shape:
             raise ShapeError(f"there is nothing to average in {x}")
+        if all(x.shape[axis] == 1 for axis in all_but_channels(x.ndim)):
+            raise ShapeError(f"training wants more than one value per channel, got {x}")
         return x, gamma, gamma
 
     def flops(self, inputs: Types, outputs: Types) -> int:
         """6 per input element (two means, centre, square, scale, shift) and 3 per channel (gamma / sqrt(var + eps))."""
         return 6 * inputs[0].size + 3 * inputs[1].size
 
-    def kernel(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Array, Array]:
+    def kernel(self, *inputs: Array) -> tuple[Array, ...]:
+        x, gamma, beta = map(widened, inputs)
         axes = all_but_channels(x.ndim)
         mean = x.mean(axes)
         centred = x - per_channel(mean, x.ndim)
         var = (centred * centred).mean(axes)
         scale = gamma / np.sqrt(var + self.eps)
-        return centred * per_channel(scale, x.ndim) + per_channel(beta, x.ndim), mean, var
+        y = centred * per_channel(scale, x.ndim) + per_channel(beta, x.ndim)
+        return narrowed(inputs[0].dtype, y, mean, var)
+
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        return by_channels(BatchNormForward, types[0], self.eps)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        x, gamma, _ = inputs
-        ndim, axes = x.ndim, all_but_channels(x.ndim)
+        (x, gamma, _), (_, mean, var) = inputs, outputs
         gy, gmean, gvar = cotangents
-        centred = x - per_channel(outputs[1], ndim)
+        axes = all_but_channels(x.ndim)
         dx, dgamma, dbeta = None, None, None
         if gy is not None:
-            inverse = 1 / sqrt(outputs[2] + self.eps)
-            normal = centred * per_channel(inverse, ndim)
-            through = mean(gy, axes, keepdims=True) + normal * mean(gy * normal, axes, keepdims=True)
-            dx = (gy - through) * per_channel(gamma * inverse, ndim)
-            dgamma, dbeta = sum(gy * normal, axes), sum(gy, axes)
+            dx, dgamma, dbeta = apply(BatchNormTrainGrad(self.eps), x, gamma, mean, var, gy)
         if gmean is not None:
             dx = _sum(dx, _spread(gmean, x, axes))
         if gvar is not None:
-            dx = _sum(dx, _spread(gvar, x, axes) * centred * 2)
+            dx = _sum(dx, _spread(gvar, x, axes) * (x - per_channel(mean, x.ndim)) * 2)
         return [dx, dgamma, dbeta]
+
+
+@register
+class BatchNormTrainGrad(Op):
+    """What a cotangent gy of the y of batch_norm_train gives x, gamma and beta.
+
+    With h = (x - mean) / sqrt(var + eps), and means and sums over all axes but 1:
+    dx = (gy - mean(gy) - h mean(gy h)) gamma / sqrt(var + eps), dgamma = sum(gy h), dbeta = sum(gy).
+
+    Inputs: x [N, C, *]; gamma, mean and var [C]; gy like x. Outputs: dx like x, dgamma and dbeta [C].
+    """
+
+    name = "batch_norm_train_grad"
+    labels = ("dx", "dgamma", "dbeta")
+    arity = (5, 5)
+    macs = no_macs
+    to_onnx = gradient_not_in_onnx
+    eps: float = 1e-5
+
+    def infer(
+        self, x: TensorType, gamma: TensorType, mean: TensorType, var: TensorType, gy: TensorType
+    ) -> tuple[TensorType, ...]:
+        check_channels(x, gamma, mean, var)
+        if gy != x:
+            raise ShapeError(f"y is {x}, its cotangent is {gy}")
+        return x, gamma, gamma
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """8 per input element (centre, two sums, product, and 4 of dx) and 7 per channel."""
+        return 8 * inputs[0].size + 7 * inputs[1].size
+
+    def kernel(self, *inputs: Array) -> tuple[Array, ...]:
+        x, gamma, mean, var, gy = map(widened, inputs)
+        ndim, axes = x.ndim, all_but_channels(x.ndim)
+        count = x.size // max(1, x.shape[1])
+        centred = x - per_channel(mean, ndim)
+        inverse = 1 / np.sqrt(var + self.eps)
+        total, moment = gy.sum(axes), (gy * centred).sum(axes)
+        slope = moment * inverse * inverse / count
+        dx = gy - per_channel(total / count, ndim) - centred * per_channel(slope, ndim)
+        return narrowed(inputs[0].dtype, dx * per_channel(gamma * inverse, ndim), moment * inverse, total)
+
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        return by_channels(BatchNormBackward, types[0], self.eps)
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        from tinygraph.transforms import vjp  # which knows every op
+
+        asked = [i for i, cotangent in enumerate(cotangents) if cotangent is not None]
+        _, pull = vjp(lambda *given: tuple(self._formula(*given)[i] for i in asked), *inputs)
+        return pull(tuple(cotangents[i] for i in asked))
+
+    def _formula(self, x: Tensor, gamma: Tensor, mean: Tensor, var: Tensor, gy: Tensor) -> tuple[Tensor, ...]:
+        """The same in ops that have gradients of their own."""
+        ndim, axes = x.ndim, all_but_channels(x.ndim)
+        inverse = 1 / sqrt(var + self.eps)
+        normal = (x - per_channel(mean, ndim)) * per_channel(inverse, ndim)
+        dgamma, dbeta, number = sum(gy * normal, axes), sum(gy, axes), count(x, axes)
+        dx = gy - per_channel(dbeta / number, ndim) - normal * per_channel(dgamma / number, ndim)
+        return dx * per_channel(gamma * inverse, ndim), dgamma, dbeta
+
+
+def widened(array: Array) -> Array:
+    """An array for computing: half precision, whose squares overflow from 256 on, becomes single."""
+    return array.astype(np.result_type(array.dtype, np.float32), copy=False)
+
+
+def narrowed(dtype: np.dtype[Any], *arrays: Array) -> tuple[Array, ...]:
+    """Results in the dtype of the inputs again."""
+    return tuple(array.astype(dtype, copy=False) for array in arrays)
+
+
+def by_channels(kernel: type[BatchNormForward | BatchNormBackward], x: TensorType, eps: float) -> Prepared | None:
+    """The prepared kernel, for the dtypes and sizes that it takes."""
+    if not x.size or x.dtype == np.float16:
+        return None
+    made = kernel(x.dims, x.dtype, eps)
+    return Prepared(made.run, made.workspace, "channels")
 
 
 def _sum(a: Tensor | None, b: Tensor) -> Tensor:
@@ -242,7 +325,8 @@ def batch_norm_train(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) 
         y of x's type, the mean [C], and the biased variance [C].
 
     Raises:
-        ShapeError: a vector does not fit the channels, dtypes differ, or x is empty.
+        ShapeError: a vector does not fit the channels, dtypes differ, or a channel has fewer than
+            two values, as soon as that is known.
 
     Source: Ioffe and Szegedy 2015.
     """

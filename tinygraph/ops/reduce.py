@@ -24,8 +24,9 @@ from tinygraph.ops.base import (
     register,
     type_of,
 )
+from tinygraph.ops.count import count
 from tinygraph.ops.elementwise import cast, neg
-from tinygraph.ops.shape import BroadcastTo, broadcast_to, onnx_axes, reshape
+from tinygraph.ops.shape import broadcast_to, onnx_axes, reshape
 
 __all__ = ["max", "mean", "sum"]
 
@@ -119,12 +120,7 @@ class Mean(Reduction):
         return y
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        x = inputs[0]
-        reduced = x.type.with_shape(x.shape[axis] for axis in self.axes)
-        if reduced.is_static:
-            return [self.widened(cotangents[0] / reduced.size, x)]
-        count = sum(x.apply(BroadcastTo(reduced.shape), [x.dtype.type(1)]))  # known once the batch is
-        return [self.widened(cotangents[0] / count, x)]
+        return [self.widened(cotangents[0] / count(inputs[0], self.axes), inputs[0])]
 
 
 def mean(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:

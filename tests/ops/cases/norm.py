@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.ops.counted import Counted
 from tests.ops.harness import Array, Case, Input, N, fixed, positive, real, sqrt
-from tinygraph.ops.norm import BatchNorm, BatchNormTrain
+from tinygraph.ops.norm import BatchNorm, BatchNormTrain, BatchNormTrainGrad
 
 
 def centred(x: Any, mean: float) -> Any:
@@ -40,11 +40,32 @@ def batch_norm_train(op: BatchNormTrain, x: Array, gamma: Array, beta: Array) ->
     return y, mean, var
 
 
-def average(numbers: list[float]) -> float:
-    total = numbers[0]
+def batch_norm_train_grad(
+    op: BatchNormTrainGrad, x: Array, gamma: Array, mean: Array, var: Array, gy: Array
+) -> tuple[Array, Array, Array]:
+    dx = np.empty(x.shape, x.dtype)
+    dgamma, dbeta = np.empty(gamma.shape, gamma.dtype), np.empty(gamma.shape, gamma.dtype)
+    for c in range(x.shape[1]):
+        places = [i for i in np.ndindex(x.shape) if i[1] == c]
+        inverse = 1 / sqrt(var[c] + op.eps)
+        deviations = {i: x[i] - mean[c] for i in places}
+        moment = total([gy[i] * d for i, d in deviations.items()])
+        dgamma[c], dbeta[c] = moment * inverse, total([gy[i] for i in places])
+        slope, level, scale = moment * inverse * inverse / len(places), dbeta[c] / len(places), gamma[c] * inverse
+        for i, d in deviations.items():
+            dx[i] = (gy[i] - level - d * slope) * scale
+    return dx, dgamma, dbeta
+
+
+def total(numbers: list[float]) -> float:
+    result = numbers[0]
     for number in numbers[1:]:
-        total = total + number
-    return total / len(numbers)
+        result = result + number
+    return result
+
+
+def average(numbers: list[float]) -> float:
+    return total(numbers) / len(numbers)
 
 
 def statistics(channels: int) -> list[Input]:
@@ -72,4 +93,23 @@ CASES = [
     Case(BatchNormTrain(), [real(N, 3, 2, 2), real(3), real(3)], batch_norm_train, "images"),
     Case(BatchNormTrain(), [real(1, 2, 3), real(2), real(2)], batch_norm_train, "a batch of one"),
     Case(BatchNormTrain(eps=1e-3), [real(4, 3), real(3), real(3)], batch_norm_train, "vectors"),
+    Case(BatchNormTrain(), [real(2, 2, 16, 17), real(2), real(2)], batch_norm_train, "long rows"),
+    Case(
+        BatchNormTrainGrad(),
+        [real(N, 3, 2, 2), real(3), real(3), positive(3), real(N, 3, 2, 2)],
+        batch_norm_train_grad,
+        "images",
+    ),
+    Case(
+        BatchNormTrainGrad(eps=1e-3),
+        [real(4, 3), real(3), real(3), positive(3), real(4, 3)],
+        batch_norm_train_grad,
+        "vectors",
+    ),
+    Case(
+        BatchNormTrainGrad(),
+        [real(2, 2, 16, 17), real(2), real(2), positive(2), real(2, 2, 16, 17)],
+        batch_norm_train_grad,
+        "long rows",
+    ),
 ]
