@@ -270,7 +270,8 @@ class _Chosen:
         else:
             listed = [given]
         if len(listed) != len(self.names):
-            raise UsageError(f"got {len(listed)} tangents for {', '.join(map(repr, self.names))}")
+            wanted = ", ".join(map(repr, self.names))
+            raise UsageError(f"{len(self.names)} tangents are wanted, for {wanted}; got {len(listed)}")
         return {
             prefix + name: _fitting(t, self._types[name], f"the tangent of {name!r}")
             for name, t in zip(self.names, listed, strict=True)
@@ -291,7 +292,8 @@ class _Call:
         given = [a if isinstance(a, Symbolic) or is_module(a) else np.asarray(a) for a in args]
         inner = Trace(outer.mode if outer else mode, outer)
         with inner.running():
-            value = inner.call(fn, [a if is_module(a) else type_of(a) for a in given])
+            specs: list[Any] = [a if is_module(a) else type_of(a) for a in given]
+            value = inner.call(fn, specs)
             tensors: list[Any] = []
             self._form = _flatten(value, tensors)
             self.graph = inner.finish(tensors)
