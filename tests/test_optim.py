@@ -43,7 +43,7 @@ class Walk:
 
 
 def gradients(params: Mapping[str, Array]) -> dict[str, Array]:
-    """Of Rosenbrock's valley in w and a bowl in m; see tools/goldens_training.py."""
+    """Of Rosenbrock's valley in w and a bowl in m; see tools/goldens_optimizers.py."""
     w = params["w"]
     g = np.zeros_like(w)
     rise = w[1:] - w[:-1] ** 2

@@ -1,123 +1,188 @@
-"""Makes tests/data/training_optimizers.json anew: what torch's optimizers do.
+"""Makes tests/data/training_curves.json anew: how torch trains networks with its optimizers.
 
     python -m tinygraph.tools.goldens_training
+    python -m tinygraph.tools.goldens_training lenet5 dense        these networks only
 
-Needs torch beside tinygraph (pip install torch==2.13.0). Everything is float64. Nothing in
-tinygraph imports this file; the tests read the arguments and the start from what it writes.
+Needs torch and torchvision beside tinygraph:
+
+    pip install torch==2.13.0 && pip install torchvision==0.28.0 --no-deps
+
+Weights and images come from a hash of their names (tinygraph.tools.goldens.fill), so a run is
+stored as its losses, and two numbers for each of BatchNorm's statistics at the end. Nothing in
+tinygraph imports this file; the tests borrow `batch` and `digest`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-# Where the path begins, and the weights of the squares of "m".
-START = {"w": [-1.2, 1.0, 0.5, -0.3, 1.5], "m": [[0.4, -2.0, 0.0], [1.0, 3.0, -0.5]]}
-CURVATURE = [[1.0, 0.1, 2.0], [0.5, 0.01, 3.0]]
-STEPS = 25
-KEPT = (1, 2, 10, 25)  # the updates whose parameters are stored
+import numpy as np
 
-OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
-    ("SGD", {}),
-    ("SGD", {"lr": 0.01, "weight_decay": 0.1}),
-    ("SGD", {"lr": 0.005, "momentum": 0.9}),
-    ("SGD", {"lr": 0.005, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
-    ("SGD", {"lr": 0.003, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True}),
-    ("Adam", {}),
-    ("Adam", {"lr": 0.05, "betas": [0.8, 0.95], "eps": 1e-3, "weight_decay": 0.1}),
-    ("Adam", {"lr": 0.3, "betas": [0.9, 0.7], "amsgrad": True}),
-    ("Adam", {"lr": 0.05, "betas": [0.0, 0.0]}),
-    ("AdamW", {}),
-    ("AdamW", {"lr": 0.05, "betas": [0.8, 0.95], "weight_decay": 0.2}),
-    ("AdamW", {"lr": 0.3, "betas": [0.9, 0.7], "weight_decay": 0.0, "amsgrad": True}),
-    ("Adagrad", {}),
-    ("Adagrad", {"lr": 0.2, "lr_decay": 0.1, "weight_decay": 0.1}),
-    ("Adagrad", {"lr": 0.2, "initial_accumulator_value": 0.5, "eps": 1e-3}),
-    ("Adadelta", {}),
-    ("Adadelta", {"lr": 0.5, "rho": 0.7, "eps": 1e-2, "weight_decay": 0.1}),
-    ("RMSprop", {}),
-    ("RMSprop", {"lr": 0.02, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.1}),
-    ("RMSprop", {"lr": 0.005, "alpha": 0.9, "momentum": 0.8}),
-    ("RMSprop", {"lr": 0.01, "alpha": 0.9, "centered": True, "eps": 1e-3}),
-    ("RMSprop", {"lr": 0.002, "alpha": 0.9, "momentum": 0.8, "centered": True, "weight_decay": 0.1, "eps": 1e-2}),
-]
+from tinygraph.tools.goldens import Array, fill, torchvision_model
 
-SCHEDULES: list[tuple[str, dict[str, Any]]] = [
-    ("StepLR", {"step_size": 4, "gamma": 0.3}),
-    ("MultiStepLR", {"milestones": [2, 3, 9], "gamma": 0.5}),
-    ("ExponentialLR", {"gamma": 0.9}),
-    ("PolynomialLR", {"total_iters": 8, "power": 2.0}),
-    ("CosineAnnealingLR", {"T_max": 14, "eta_min": 0.05}),
-]
+STEPS = 20
+CLASSES = 10
+
+# network -> size of a batch of images; the last two have their full width
+NETWORKS = {
+    "lenet5": (8, 1, 32, 32),
+    "vgg11_narrow": (8, 3, 32, 32),
+    "resnet18_narrow": (8, 3, 64, 64),
+    "dense": (8, 3, 16, 16),
+    "vgg11_bn": (8, 3, 32, 32),
+    "resnet18": (8, 3, 64, 64),
+}
+
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "SGD": {"lr": 0.02, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True},
+    "Adam": {"lr": 1e-3},
+    "AdamW": {"lr": 1e-3, "weight_decay": 0.05},
+    "Adagrad": {"lr": 5e-3},
+    "Adadelta": {"lr": 1.0},
+    "RMSprop": {"lr": 3e-4, "momentum": 0.5},
+}
 
 
-def objective(w: Any, m: Any) -> Any:
-    """Rosenbrock's valley in w, and a bowl in m: sum 10 (w' - w²)² + (1 - w)², plus half the sum of c m²."""
-    import torch  # type: ignore[import-not-found,unused-ignore]  # no dependency of tinygraph
-
-    valley = 10 * (w[1:] - w[:-1] ** 2) ** 2 + (1 - w[:-1]) ** 2
-    return valley.sum() + (torch.tensor(CURVATURE, dtype=m.dtype) * m**2).sum() / 2
+def batch(size: tuple[int, ...], step: int) -> tuple[Array, Array]:
+    """Images of float32, and their labels, of one step; the same five batches over and over."""
+    number = step % 5
+    return fill(f"{number}.input", size), (3 * np.arange(size[0], dtype=np.int64) + number) % CLASSES
 
 
-def path(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Parameters along the way of one of torch's optimizers, and what it keeps at the end."""
-    import torch  # type: ignore[import-not-found,unused-ignore]  # no dependency of tinygraph
+def digest(name: str, array: Array) -> list[float]:
+    """Two numbers that stand for an array: its norm, and its product with a vector that its name makes."""
+    flat = np.asarray(array, np.float64).ravel()
+    return [float(np.sqrt((flat * flat).sum())), float(flat @ fill(f"{name}.input", flat.shape))]
 
-    params = {key: torch.tensor(start, dtype=torch.float64, requires_grad=True) for key, start in START.items()}
-    optimizer = getattr(torch.optim, name)(params.values(), **arguments)
-    kept = {}
-    for step in range(1, STEPS + 1):
-        optimizer.zero_grad()
-        objective(**params).backward()
-        optimizer.step()
-        if step in KEPT:
-            kept[step] = {key: p.tolist() for key, p in params.items()}
-    state = {
-        key: {slot: a.tolist() for slot, a in optimizer.state[p].items() if slot != "step"} for key, p in params.items()
+
+def network(name: str) -> Any:
+    """The torch network of that name."""
+    from torch import nn  # type: ignore[import-not-found,unused-ignore]  # no dependency of tinygraph
+
+    builders = {
+        "lenet5": lambda: _lenet5(nn),
+        "vgg11_narrow": lambda: _vgg11(nn, 8),
+        "resnet18_narrow": lambda: _resnet18(nn, 8),
+        "dense": lambda: _dense(nn),
+        "vgg11_bn": lambda: _vgg11(nn, 64),
+        "resnet18": lambda: _resnet18(nn, 64),
     }
-    return {"optimizer": name, "arguments": arguments, "params": kept, "state": state}
+    return builders[name]()
 
 
-def rates(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The first learning rates of one of torch's schedules that starts at 0.5."""
+def _lenet5(nn: Any) -> Any:
+    features = [nn.Conv2d(1, 6, 5), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2)]
+    classifier = [nn.Linear(400, 120), nn.Tanh(), nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, CLASSES)]
+    return nn.Sequential(
+        OrderedDict(features=nn.Sequential(*features), flatten=nn.Flatten(), classifier=nn.Sequential(*classifier))
+    )
+
+
+def _vgg11(nn: Any, width: int) -> Any:
+    """The convolutions of VGG-11 with BatchNorm, and one linear layer."""
+    layers: list[Any] = []
+    inputs = 3
+    for times in (1, None, 2, None, 4, 4, None, 8, 8, None, 8, 8, None):
+        if times is None:
+            layers.append(nn.MaxPool2d(2))
+            continue
+        layers += [nn.Conv2d(inputs, times * width, 3, padding=1), nn.BatchNorm2d(times * width), nn.ReLU()]
+        inputs = times * width
+    return nn.Sequential(
+        OrderedDict(features=nn.Sequential(*layers), flatten=nn.Flatten(), fc=nn.Linear(inputs, CLASSES))
+    )
+
+
+def _resnet18(nn: Any, width: int) -> Any:
+    """ResNet-18 with `width` maps in the place of 64."""
+    torchvision_model("resnet18")  # makes sure that torchvision can be imported
+    from torchvision.models.resnet import BasicBlock, conv1x1  # type: ignore[import-not-found,unused-ignore]
+
+    parts: dict[str, Any] = {
+        "conv1": nn.Conv2d(3, width, 7, 2, 3, bias=False),
+        "bn1": nn.BatchNorm2d(width),
+        "relu": nn.ReLU(),
+        "maxpool": nn.MaxPool2d(3, 2, 1),
+    }
+    inputs = width
+    for i, planes in enumerate((width, 2 * width, 4 * width, 8 * width), 1):
+        stride = 1 if i == 1 else 2
+        skip = nn.Sequential(conv1x1(inputs, planes, stride), nn.BatchNorm2d(planes)) if i > 1 else None
+        parts[f"layer{i}"] = nn.Sequential(BasicBlock(inputs, planes, stride, skip), BasicBlock(planes, planes))
+        inputs = planes
+    parts |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(inputs, CLASSES)}
+    return nn.Sequential(OrderedDict(parts))
+
+
+def _dense(nn: Any) -> Any:
+    """A dense block of four layers, each of which adds 6 maps to all before, and a transition that halves them."""
     import torch  # type: ignore[import-not-found,unused-ignore]  # no dependency of tinygraph
 
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.5)
-    schedule = getattr(torch.optim.lr_scheduler, name)(optimizer, **arguments)
-    found = []
-    for _ in range(15):
-        found.append(schedule.get_last_lr()[0])
-        optimizer.step()
-        schedule.step()
-    return {"schedule": name, "arguments": arguments, "rates": found}
+    class Dense(nn.Module):  # type: ignore[misc,name-defined,unused-ignore]
+        def __init__(self, inputs: int) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(inputs)
+            self.conv = nn.Conv2d(inputs, 6, 3, padding=1, bias=False)
+
+        def forward(self, x: Any) -> Any:
+            return torch.cat([x, self.conv(torch.relu(self.norm(x)))], 1)
+
+    transition = [nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 16, 1, bias=False), nn.AvgPool2d(2)]
+    return nn.Sequential(
+        OrderedDict(
+            stem=nn.Conv2d(3, 8, 3, padding=1),
+            block=nn.Sequential(*[Dense(8 + 6 * i) for i in range(4)]),
+            transition=nn.Sequential(*transition),
+            norm=nn.BatchNorm2d(16),
+            relu=nn.ReLU(),
+            avgpool=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(),
+            fc=nn.Linear(16, CLASSES),
+        )
+    )
 
 
-def clipped(most: float) -> dict[str, Any]:
-    """The start, taken for gradients and clipped to a norm."""
+def run(name: str, optimizer: str, dtype: str) -> dict[str, Any]:
+    """Losses of the first steps of training, and digests of BatchNorm's statistics afterwards."""
     import torch  # type: ignore[import-not-found,unused-ignore]  # no dependency of tinygraph
 
-    params = {key: torch.zeros_like(torch.tensor(start, dtype=torch.float64)) for key, start in START.items()}
-    for key, p in params.items():
-        p.grad = torch.tensor(START[key], dtype=torch.float64)
-    norm = torch.nn.utils.clip_grad_norm_(params.values(), most)
-    return {"most": most, "norm": norm.item(), "grads": {key: p.grad.tolist() for key, p in params.items()}}
+    number = getattr(torch, dtype)
+    net = network(name).to(number).train()
+    filled = {key: torch.from_numpy(fill(key, tuple(t.shape))) for key, t in net.state_dict().items()}
+    net.load_state_dict(filled)
+    updater = getattr(torch.optim, optimizer)(net.parameters(), **OPTIMIZERS[optimizer])
+    losses = []
+    for step in range(STEPS):
+        x, y = map(torch.from_numpy, batch(NETWORKS[name], step))
+        updater.zero_grad()
+        loss = torch.nn.functional.cross_entropy(net(x.to(number)), y)
+        loss.backward()
+        updater.step()
+        losses.append(loss.item())
+    buffers = {key: digest(key, t.numpy()) for key, t in net.named_buffers() if t.ndim}
+    return {"losses": losses, "buffers": buffers}
 
 
 def main() -> None:
-    """Writes the file anew."""
+    """Writes the entries anew, and says on stderr how each went."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--folder", type=Path, default=Path("tests/data"))
+    parser.add_argument("names", nargs="*", help="networks to renew; by default all")
+    parser.add_argument("--file", type=Path, default=Path("tests/data/training_curves.json"))
     options = parser.parse_args()
-    document = {
-        "start": START,
-        "curvature": CURVATURE,
-        "optimizers": [path(*row) for row in OPTIMIZERS],
-        "schedules": [rates(*row) for row in SCHEDULES],
-        "clipped": [clipped(most) for most in (1.0, 4.0, 100.0)],
-    }
-    (options.folder / "training_optimizers.json").write_text(json.dumps(document) + "\n")
+    document: dict[str, Any] = json.loads(options.file.read_text()) if options.file.exists() else {"runs": {}}
+    document |= {"sizes": NETWORKS, "optimizers": OPTIMIZERS}
+    for name in options.names or NETWORKS:
+        for optimizer in OPTIMIZERS:
+            for dtype in ("float32", "float64"):
+                found = run(name, optimizer, dtype)
+                document["runs"][f"{name}/{optimizer}/{dtype}"] = found
+                sys.stderr.write(f"{name}/{optimizer}/{dtype}: {found['losses'][0]:.6f} -> {found['losses'][-1]:.6f}\n")
+    options.file.write_text(json.dumps(document) + "\n")
 
 
 if __name__ == "__main__":
