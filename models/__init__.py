@@ -21,7 +21,7 @@ from tinygraph.trace import Spec
 if TYPE_CHECKING:
     from tinygraph.nn.module import Module
 
-__all__ = ["create", "inputs", "names"]
+__all__ = ["arguments", "create", "inputs", "names"]
 
 
 def _input(*shape: int) -> tuple[Spec, ...]:
@@ -34,6 +34,7 @@ _NETWORKS: dict[str, tuple[str, tuple[Spec, ...]]] = {
     "linear_classifier": ("mlp", _input(3, 32, 32)),
     "mlp2": ("mlp", _input(3072)),
     "mlp3": ("mlp", _input(3072)),
+    "digits_cnn": ("digits_cnn", _input(1, 8, 8)),
     "cnn_39x31": ("cnn_39x31", _input(1, 39, 31)),
     "lenet5": ("lenet", _input(1, 32, 32)),
     "lenet5_rgb": ("lenet", _input(3, 32, 32)),
@@ -106,6 +107,15 @@ def inputs(name: str, **arguments: Any) -> tuple[Spec, ...]:
     return _row(name)[1]
 
 
+def arguments(name: str) -> tuple[str, ...]:
+    """The arguments that a network takes, beside its seed.
+
+    Raises:
+        UsageError: no such network.
+    """
+    return tuple(inspect.signature(_function(name)).parameters)
+
+
 def _row(name: str) -> tuple[str, tuple[Spec, ...]]:
     if name not in _NETWORKS:
         close = difflib.get_close_matches(name, _NETWORKS)
@@ -116,7 +126,7 @@ def _row(name: str) -> tuple[str, tuple[Spec, ...]]:
 
 def _factory(name: str, arguments: dict[str, Any]) -> Callable[..., Module]:
     """The function that makes the network; UsageError unless it takes the arguments."""
-    factory: Callable[..., Module] = getattr(import_module(f"tinygraph.models.{_row(name)[0]}"), name)
+    factory = _function(name)
     accepted = inspect.signature(factory).parameters
     unknown = [argument for argument in arguments if argument not in accepted]
     if unknown:
@@ -125,6 +135,11 @@ def _factory(name: str, arguments: dict[str, Any]) -> Callable[..., Module]:
         if accepted[argument].annotation == "int" and not (_is_whole(value) and 0 < value < 2**31):
             raise UsageError(f"{name}: {argument} is {value!r}; it must be a whole number, at least 1")
     return factory
+
+
+def _function(name: str) -> Callable[..., Module]:
+    function: Callable[..., Module] = getattr(import_module(f"tinygraph.models.{_row(name)[0]}"), name)
+    return function
 
 
 def _is_whole(value: object) -> bool:

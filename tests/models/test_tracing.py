@@ -6,7 +6,10 @@ import pytest
 
 import tinygraph as tg
 
-FAMILIES = ("mlp3", "cnn_39x31", "lenet5", "lenet5_1998", "alexnet_2012", "vgg11_bn", "resnet50", "resnet20_cifar")
+FAMILIES = (
+    *("mlp3", "cnn_39x31", "digits_cnn", "lenet5", "lenet5_1998"),
+    *("alexnet_2012", "vgg11_bn", "resnet50", "resnet20_cifar"),
+)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

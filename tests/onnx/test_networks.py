@@ -40,6 +40,7 @@ def read_parts(graph: Graph) -> list[str]:
         ("lenet5", ("N", 1, 32, 32)),
         ("lenet5_1998", (1, 1, 32, 32)),
         ("cnn_39x31", (2, 1, 39, 31)),
+        ("digits_cnn", ("N", 1, 8, 8)),
         ("resnet20_cifar", ("N", 3, 32, 32)),
         pytest.param("resnet18", (1, 3, 64, 64), marks=pytest.mark.slow),
     ],
