@@ -364,7 +364,7 @@ BAD: list[tuple[str, int, str]] = [
     (HEAD + "const %c: bool[1] = {1}", 3, "cannot be read"),
     (HEAD + "const %c: i8[1] = {300}", 3, "cannot be read"),
     (HEAD + 'param %c: f32[1] = magic() seed=0 key="c"', 3, "magic"),
-    (HEAD + 'param %c: f32[1] = normal(mean=1.0) seed=0 key="c"', 3, "mean"),
+    (HEAD + 'param %c: f32[1] = normal(median=1.0) seed=0 key="c"', 3, "median"),
     (HEAD + "param %c: f32[1] = normal()", 3, "expected 'seed', found ''"),
     (HEAD + "\n%y: f32[2] = blur(%x)", 4, "there is no op 'blur'"),
     (HEAD + "%y: f32[2] = relu(%z)", 3, "cannot be read"),

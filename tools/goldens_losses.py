@@ -47,16 +47,16 @@ def cases() -> Iterator[tuple[str, str, Any, Any, dict[str, Any]]]:
         full = {**options, "weight": WEIGHT[:3], "label_smoothing": 0.3}
         yield f"weighted and smoothed pixels, {reduction}", "cross_entropy", maps, PIXELS, full
         yield f"probabilities of pixels, {reduction}", "cross_entropy", maps, spatial, full
-    for name, options in (
-        ("weighted", {"weight": WEIGHT}),
-        ("smoothed", {"label_smoothing": 0.1}),
-        ("smoothed wholly", {"label_smoothing": 1.0}),
-        ("another ignored", {"ignore_index": 2, "label_smoothing": 0.2}),
-    ):
-        yield name, "cross_entropy", logits, LABELS, options
-        if "ignore_index" not in options:
-            yield f"{name} probabilities", "cross_entropy", logits, p, options
-            yield f"{name}, some ignored", "cross_entropy", logits, some, options
+    single: dict[str, dict[str, Any]] = {
+        "weighted": {"weight": WEIGHT},
+        "smoothed": {"label_smoothing": 0.1},
+        "smoothed wholly": {"label_smoothing": 1.0},
+    }
+    for name, option in single.items():
+        yield name, "cross_entropy", logits, LABELS, option
+        yield f"{name} probabilities", "cross_entropy", logits, p, option
+        yield f"{name}, some ignored", "cross_entropy", logits, some, option
+    yield "another ignored", "cross_entropy", logits, LABELS, {"ignore_index": 2, "label_smoothing": 0.2}
     yield "probabilities that do not sum to 1", "cross_entropy", logits, 2 * p, {}
     yield "all ignored, sum", "cross_entropy", logits, none, {"reduction": "sum", "label_smoothing": 0.1}
     yield "all ignored, one by one", "cross_entropy", logits, none, {"reduction": "none", "weight": WEIGHT}
