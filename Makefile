@@ -11,7 +11,7 @@ DEMO   := demo
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
 
-demo: $(VENV)/ready  ## set up, then price, draw and run a ResNet-50
+demo: $(VENV)/ready  ## set up, then price, draw and run a ResNet-50, and train a network on digits
 	@mkdir -p $(DEMO)
 	$(BIN)/tinygraph summary resnet50 --depth 1
 	$(BIN)/tinygraph render resnet50 -o $(DEMO)/resnet50.svg
@@ -19,7 +19,14 @@ demo: $(VENV)/ready  ## set up, then price, draw and run a ResNet-50
 	$(BIN)/tinygraph render resnet50 --depth 1 -o $(DEMO)/resnet50-stages.png
 	$(BIN)/tinygraph optimize resnet50 --explain
 	$(BIN)/tinygraph run resnet50 --input examples/house.jpg
-	@echo "The pictures are in $(DEMO)/"
+	$(BIN)/tinygraph train digits_cnn --data digits --epochs 30 --seed 0 -o $(DEMO)/run --overwrite
+	$(BIN)/tinygraph optimize digits_cnn --weights $(DEMO)/run/best.safetensors --explain
+	$(BIN)/python examples/digits.py $(DEMO)/digits
+	@for digit in $(DEMO)/digits/digit-[0-3]-*.png; do \
+	  set -- run digits_cnn --weights $(DEMO)/run/best.safetensors --input $$digit --top 2; \
+	  echo "$(BIN)/tinygraph $$*"; $(BIN)/tinygraph "$$@" || exit 1; \
+	done
+	@echo "The pictures are in $(DEMO)/, the curves of the training in $(DEMO)/run/curves.png"
 
 test: $(VENV)/ready-to-test  ## set up, then run the tests
 	$(BIN)/python -m pytest -n 2
@@ -48,9 +55,9 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/ready: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
 	@touch $@
 
 $(VENV)/ready-to-test: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,test]'
 	@touch $@ $(VENV)/ready

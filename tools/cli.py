@@ -2,7 +2,7 @@
 
 Exit status:
       0  done
-      1  a gate failed, or a difference was found
+      1  a gate failed, a difference was found, or a training diverged
       2  wrong usage, or unreadable input
       3  incomplete, under --strict
      70  a bug of tinygraph
@@ -23,10 +23,10 @@ from typing import Any, NoReturn
 import click
 
 import tinygraph
-from tinygraph.errors import TinygraphError, VerifyError
+from tinygraph.errors import DivergenceError, TinygraphError, VerifyError
 from tinygraph.tools.output import printable, tell
 
-BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
+DIVERGED, BUG, INTERRUPTED, PIPE_CLOSED = 1, 70, 130, 141
 
 # Found on first use: a command pays for its own imports only.
 _COMMANDS = {
@@ -34,6 +34,8 @@ _COMMANDS = {
     "render": "tinygraph.tools.render",
     "run": "tinygraph.tools.run",
     "optimize": "tinygraph.tools.explain",
+    "train": "tinygraph.tools.train",
+    "bench": "tinygraph.tools.bench",
     "models": "tinygraph.tools.networks",
     "ops": "tinygraph.tools.operators",
 }
@@ -98,7 +100,7 @@ def _report(error: Exception, debug: bool) -> int:
         if context is not None:
             message += f" (see {context.command_path} --help)"
     elif isinstance(error, TinygraphError) and not isinstance(error, VerifyError):
-        message, status = str(error), 2
+        message, status = str(error), DIVERGED if isinstance(error, DivergenceError) else 2
     elif isinstance(error, OSError) and error.strerror:
         about = f"{error.filename}: " if error.filename is not None else ""
         message, status = f"{about}{error.strerror}", 2

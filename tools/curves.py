@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from tinygraph.files import replacing
+from tinygraph.tools.checkpoints import Record
 
 Point = tuple[float, float]
 
@@ -20,6 +21,7 @@ _SMOOTH = 3  # painted so many times larger and reduced, which smooths the lines
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 24, 84, 58  # margins of a panel
 _INK, _SOFT, _GRID = "#1f2933", "#52606d", "#e4e7eb"
 _TRAINING, _HELD_OUT = "#2b6cb0", "#dd6b20"
+_HELD_OUT_LABEL = "held out"
 _MOST_TICKS = 7
 
 
@@ -55,39 +57,36 @@ class Panel:
     most: float = math.inf
 
 
-def draw(
-    path: str | os.PathLike[str], title: str, log: Sequence[dict[str, Any]], best: dict[str, Any] | None = None
-) -> None:
+def draw(path: str | os.PathLike[str], title: str, log: Sequence[Record], best: Record | None = None) -> None:
     """Writes a PNG with two panels, loss and accuracy; an older one is replaced.
 
     Args:
         path: of the picture.
         title: what stands above it.
-        log: a record an epoch with `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`; None
-            stands for what was not measured.
-        best: the record to be marked.
+        log: the epochs.
+        best: the one to be marked.
 
     Raises:
         UsageError: the file cannot be written.
     """
     panels = (
-        Panel("loss", _pair(log, "loss"), "{:.4g}".format),
-        Panel("accuracy", _pair(log, "accuracy"), lambda value: f"{100 * value:.4g} %", most=1.0),
+        Panel("loss", _curves(log, "loss", "val_loss"), "{:.4g}".format),
+        Panel("accuracy", _curves(log, "accuracy", "val_accuracy"), lambda value: f"{100 * value:.4g} %", most=1.0),
     )
     image = Image.new("RGB", (_WIDTH * _SMOOTH, _HEIGHT * _SMOOTH), "white")
     pen = _Pen(ImageDraw.Draw(image))
     pen.text((_WIDTH / 2, 26), title, "mm", 20, _INK)
     for i, panel in enumerate(panels):
-        _Axes(pen, panel, i * _WIDTH / len(panels), _WIDTH / len(panels)).draw(best["epoch"] if best else None)
+        _Axes(pen, panel, i * _WIDTH / len(panels), _WIDTH / len(panels)).draw(best.epoch if best else None)
     with replacing(path) as part:
         image.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS).save(part, "png", optimize=True)
 
 
-def _pair(log: Sequence[dict[str, Any]], key: str) -> tuple[Curve, ...]:
-    curves = (("training", _TRAINING, key), ("held out", _HELD_OUT, f"val_{key}"))
+def _curves(log: Sequence[Record], *names: str) -> tuple[Curve, ...]:
+    """The quantity of training and that of the held-out images."""
     return tuple(
-        Curve(label, color, tuple((r["epoch"], r[name]) for r in log if r[name] is not None))
-        for label, color, name in curves
+        Curve(label, color, tuple((r.epoch, getattr(r, name)) for r in log if getattr(r, name) is not None))
+        for name, label, color in zip(names, ("training", _HELD_OUT_LABEL), (_TRAINING, _HELD_OUT), strict=True)
     )
 
 
@@ -155,7 +154,7 @@ class _Axes:
                 pen.line(points, curve.color, 2.5)
             for point in points if len(points) < 2 else ():
                 pen.dot(point, curve.color, 3)
-            for point in (self._at(p) for p in curve.points if p[0] == best and curve.label == "held out"):
+            for point in (self._at(p) for p in curve.points if p[0] == best and curve.label == _HELD_OUT_LABEL):
                 pen.dot(point, "white", 6, curve.color)
                 pen.dot(point, curve.color, 3.5)
         pen.text((self._left, _TOP - 20), panel.title, "lm", 16, _INK)
@@ -187,8 +186,8 @@ class _Axes:
         x, y = self._right, _TOP - 20
         for curve in reversed([curve for curve in self._panel.curves if curve.points]):
             label = curve.label
-            if curve.label == "held out" and best is not None:
-                label = f"held out (best: epoch {best})"
+            if curve.label == _HELD_OUT_LABEL and best is not None:
+                label += f" (best: epoch {best})"
             self._pen.text((x, y), label, "rm", 14, _INK)
             x -= self._pen.width(label, 14) + 8
             self._pen.line([(x - 22, y), (x, y)], curve.color, 3)

@@ -43,6 +43,7 @@ _SUMS = (
 
 @click.command("optimize")
 @model_options
+@click.option("--weights", metavar="FILE", help="safetensors, to go into the result.")
 @click.option("--passes", default="inference", show_default=True, help="A pipeline, or passes with commas between.")
 @click.option("--explain", "steps", is_flag=True, help="Tell what each pass did.")
 @click.option("-o", "--output", metavar="FILE", help="Save the result as this .onnx file.")
@@ -52,6 +53,7 @@ def command(
     model: str,
     input_sizes: tuple[str, ...],
     batch_size: int | None,
+    weights: str | None,
     passes: str,
     steps: bool,
     output: str | None,
@@ -60,7 +62,10 @@ def command(
     """Make MODEL smaller and faster without changing its answers."""
     if output is not None and not output.endswith(".onnx"):
         raise UsageError(f"-o {output}: only .onnx can be written; name it {output}.onnx")
-    before = refuse_open_sizes(find(model).trace(input_sizes, batch_size))
+    found = find(model)
+    if weights is not None:
+        found.load(weights)
+    before = refuse_open_sizes(found.trace(input_sizes, batch_size))
     done = explain(before, passes if passes in PIPELINES else [name.strip() for name in passes.split(",")])
     after = done[-1].after if done else before
     if output:

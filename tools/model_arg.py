@@ -13,7 +13,7 @@ from typing import Any
 
 import tinygraph
 from tinygraph.errors import UsageError
-from tinygraph.ir import Graph
+from tinygraph.ir import Graph, Mode
 from tinygraph.nn.module import Module
 from tinygraph.tools.input_size import bind, match, own_specs, read_sizes, with_batch
 from tinygraph.tools.own_code import contained, make
@@ -38,8 +38,20 @@ class Model:
     module: Module | None = None
     graph: Graph | None = None
 
-    def trace(self, input_sizes: Sequence[str] = (), batch_size: int | None = None) -> Graph:
+    def load(self, weights: str) -> None:
+        """Takes the weights in a safetensors file.
+
+        Raises:
+            UsageError: they do not fit, or the model has weights of its own.
+        """
+        if self.module is None:
+            raise UsageError(f"--weights: {self.name} has its own weights")
+        self.module.load(weights)
+
+    def trace(self, input_sizes: Sequence[str] = (), batch_size: int | None = None, mode: Mode = "inference") -> Graph:
         """The graph for these input sizes; dimensions that a file leaves open and no size names stay open.
+
+        A finished graph keeps its mode.
 
         Raises:
             UsageError: a size is not one, or does not fit the inputs; somebody's own code fails.
@@ -57,13 +69,17 @@ class Model:
         if batch_size is not None:
             specs = [replace(spec, shape=with_batch(spec.type.shape, batch_size)) for spec in specs]
         if self.specs:
-            return trace(self.module, *specs)
+            return trace(self.module, *specs, mode=mode)
         with contained(self.name):
-            return trace(self.module, *specs)
+            return trace(self.module, *specs, mode=mode)
 
 
-def find(text: str) -> Model:
+def find(text: str, seed: int | None = None) -> Model:
     """The model that a MODEL argument names.
+
+    Args:
+        text: what the user typed.
+        seed: of random weights, where the text has none.
 
     Raises:
         UsageError: there is no such model, or it cannot be made with these arguments.
@@ -73,19 +89,21 @@ def find(text: str) -> Model:
         return _finished(text, tinygraph.load(text))
     name, colon, arguments = text.partition(":")
     if name in tinygraph.models.names() or not _CALLABLE.fullmatch(text):
-        return _built_in(text, name, arguments if colon else "")
-    return _from_python(text, name, arguments)
+        return _built_in(text, name, arguments if colon else "", seed)
+    return _from_python(text, name, arguments, seed)
 
 
 def _finished(name: str, graph: Graph) -> Model:
     return Model(name, tuple(Spec(v.type.shape, v.type.dtype, v.name) for v in graph.inputs), graph=graph)
 
 
-def _built_in(text: str, name: str, arguments: str) -> Model:
+def _built_in(text: str, name: str, arguments: str, seed: int | None) -> Model:
     known = tinygraph.models.names()
     if name not in known:
         raise UsageError(f"there is no model {name!r}{_suggestion(name, known)}")
     named = _arguments(arguments)
+    if seed is not None:
+        named.setdefault("seed", seed)
     with contained(text):
         module = tinygraph.models.create(name, **named)
     named.pop("seed", None)
@@ -120,9 +138,13 @@ def _arguments(text: str) -> dict[str, Any]:
     return dict(zip(map(str, names), values, strict=True))
 
 
-def _from_python(text: str, module: str, name: str) -> Model:
+def _from_python(text: str, module: str, name: str, seed: int | None) -> Model:
     made = make(text, module, name)
     if made is None:
         hint = _suggestion(module, tinygraph.models.names())
         raise UsageError(f"there is no model and no Python module {module!r}{hint}")
-    return _finished(text, made) if isinstance(made, Graph) else Model(text, (), module=made)
+    if isinstance(made, Graph):
+        return _finished(text, made)
+    if seed is not None:
+        made.reseed(seed)
+    return Model(text, (), module=made)

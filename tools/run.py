@@ -112,9 +112,7 @@ def _load_weights(found: Model, weights: str | None) -> bool:
     """Loads the file, if there is one; whether weights are random even so."""
     if weights is None:
         return found.module is not None and any(isinstance(p.data, Seeded) for _, p in found.module.named_parameters())
-    if found.module is None:
-        raise UsageError(f"--weights: {found.name} has its own weights")
-    found.module.load(weights)
+    found.load(weights)
     return False
 
 

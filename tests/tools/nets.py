@@ -160,3 +160,23 @@ def fails() -> nn.Module:
 def number() -> int:
     """Returns no network."""
     return 3
+
+
+class Learner(nn.Module):
+    """A small network of everything that training treats in its own way; for RGB and three classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(4)
+        self.dropout = nn.Dropout(0.1)
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x: Any) -> Any:
+        """[N, 3, H, W] -> [N, 3]."""
+        return self.fc(self.dropout(ops.mean(F.relu(self.bn(self.conv(x))), axis=(2, 3))))
+
+
+def learner() -> nn.Module:
+    """The network above, untrained."""
+    return Learner()

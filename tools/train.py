@@ -1,0 +1,243 @@
+"""`tinygraph train`: a network learns from labelled images."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tinygraph.data import Loader, split
+from tinygraph.errors import UsageError
+from tinygraph.tools import task as tasks
+from tinygraph.tools.checkpoints import Checkpoint, Progress, Record, RunFolder
+from tinygraph.tools.fit import Training, loss_and_accuracy
+from tinygraph.tools.options import report_options
+from tinygraph.tools.output import Output, note
+from tinygraph.tools.recipe import OPTIMIZERS, SCHEDULES, Recipe
+from tinygraph.tools.task import DIGITS, Task
+from tinygraph.trace import Spec
+from tinygraph.training import train_step
+
+SCHEMA = 1
+_RATES = ", ".join(f"{name} {rule.lr:g}" for name, rule in OPTIMIZERS.items())
+_BEGUN = 128  # and the number of the signal is the exit status, as shells have it
+
+
+@click.command("train")
+@click.argument("model")
+@click.option("--data", metavar="digits|DIR", help="Bundled digits, or a folder with a folder for each class.")
+@click.option("--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="Times through the images.")
+@click.option("-b", "--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images a step.")
+@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="adamw", show_default=True)
+@click.option("--lr", type=click.FloatRange(min=0), help=f"Highest learning rate [{_RATES}].")
+@click.option("--momentum", type=click.FloatRange(min=0), help="Of sgd [0.9] and rmsprop [0].")
+@click.option("--weight-decay", type=click.FloatRange(min=0), help="Of weights, not of biases [0; adamw 0.01].")
+@click.option("--schedule", type=click.Choice(SCHEDULES), default="cosine", show_default=True, help="Of the rate.")
+@click.option("--warmup", type=click.IntRange(min=0), help="Epochs in which the rate rises [1, if there are more].")
+@click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Share spread evenly.")
+@click.option("--clip-norm", type=click.FloatRange(min=0, min_open=True), help="Longest gradient.")
+@click.option("--augment", metavar="LIST", help="Of flip, shift=PIXELS, crop=PIXELS; or none [digits: crop=1].")
+@click.option("--held-out", type=click.FloatRange(0, 1, max_open=True), default=0.2, show_default=True, help="Share.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of weights, order and held-out images.")
+@click.option("--input-size", "input_sizes", multiple=True, metavar="SIZE", help="1,3,64,64, where the model can.")
+@click.option("--weights", metavar="FILE", help="Start from these: safetensors.")
+@click.option("--freeze", multiple=True, metavar="PATTERN", help="Parameters to leave alone: 'layer1.*'.")
+@click.option("--no-decay", multiple=True, metavar="PATTERN", help="More parameters without weight decay.")
+@click.option("--threads", type=click.IntRange(min=1), help="[all cores]")
+@click.option("--resume", is_flag=True, help="Go on where the run in the folder stopped.")
+@click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a run.")
+@click.option("-o", "--output", default="run", show_default=True, metavar="DIR", help="Folder of the run.")
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", help="Of the result.")
+@report_options
+def command(
+    model: str,
+    data: str | None,
+    input_sizes: tuple[str, ...],
+    weights: str | None,
+    threads: int | None,
+    resume: bool,
+    overwrite: bool,
+    output: str,
+    style: str,
+    **options: Any,
+) -> int:
+    """Train MODEL to classify images.
+
+    A built-in network gets as many classes as there are. After each epoch the folder of the run
+    has the newest weights and, as best.safetensors, those that did best on the held-out images;
+    `tinygraph run MODEL --weights` takes both. log.jsonl and curves.png tell how it went.
+
+    Ctrl-C saves and stops. With --resume the run goes on as if it had never stopped, number for
+    number; options that are left out are those of the run. A run with --schedule constant may be
+    resumed with more --epochs; other schedules are made for the epochs that they began with.
+    """
+    folder = RunFolder(output)
+    old = folder.load() if resume else None
+    if old is not None:
+        settings = _resumed(old.settings, model, data, input_sizes, weights, options)
+    else:
+        if data is None:
+            raise UsageError("say what to learn from: --data digits, or --data DIR")
+        if folder.holds_run and not overwrite:
+            raise UsageError(f"{folder.path} holds a run already: --resume goes on with it, --overwrite begins anew")
+        recipe = _asked(data, options)
+        settings = {"model": model, "data": data, "input_sizes": list(input_sizes), "recipe": asdict(recipe)}
+    training, task = _prepared(settings, old, folder, weights, threads)
+    if old is None:
+        folder.begin()
+    signal = training.run()
+    if signal:
+        _tell_stop(training, model)
+        return _BEGUN + signal
+    Output().write(_json(task, training) if style == "json" else _text(task, training))
+    _tell_use(task, training)
+    return 0
+
+
+# ---- what was asked for ----------------------------------------------------------------------
+
+
+def _asked(data: str, options: Mapping[str, Any]) -> Recipe:
+    """The recipe of a new run, with the defaults that depend on something else."""
+    defaults = {"warmup": int(options["epochs"] > 1), "augment": "crop=1" if data == DIGITS else "none"}
+    given: dict[str, Any] = {k: defaults.get(k) if v is None else v for k, v in options.items()}
+    return Recipe(**given)
+
+
+def _recipe(settings: Mapping[str, Any]) -> Recipe:
+    told: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["recipe"].items()}
+    return Recipe(**told)
+
+
+def _resumed(
+    old: dict[str, Any],
+    model: str,
+    data: str | None,
+    input_sizes: Sequence[str],
+    weights: str | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The settings of a run, with what may change; UsageError if anything else is asked for."""
+    begun = _recipe(old)
+    context = click.get_current_context()
+    default = click.core.ParameterSource.DEFAULT
+    given = {k: v for k, v in options.items() if context.get_parameter_source(k) is not default}
+    wanted = replace(begun, **given)
+    changes = begun.changes(wanted)
+    if wanted.schedule == "constant" and wanted.epochs > begun.epochs:
+        changes.remove("--epochs")
+    if model != old["model"]:
+        changes.insert(0, f"MODEL ({old['model']})")
+    if input_sizes and list(input_sizes) != old["input_sizes"]:
+        changes.append("--input-size")
+    if weights is not None:
+        changes.append("--weights")
+    if changes:
+        raise UsageError(
+            f"--resume goes on with what the run was begun with, which is not this {', '.join(changes)}; "
+            "to train further in another way, begin a run with --weights"
+        )
+    return old | {"recipe": asdict(wanted), "data": data or old["data"]}
+
+
+def _prepared(
+    settings: dict[str, Any], old: Checkpoint | None, folder: RunFolder, weights: str | None, threads: int | None
+) -> tuple[Training, Task]:
+    """Everything that training needs; nothing is written yet."""
+    recipe = _recipe(settings)
+    task = tasks.make(settings["model"], settings["data"], settings["input_sizes"], recipe.seed)
+    images, held_out = split(task.data, recipe.held_out, recipe.seed) if recipe.held_out else (task.data, None)
+    for name, label in (("network", settings["model"]), ("images", f"--data {settings['data']}")):
+        if old is not None and getattr(task, name) != old.settings[name]:
+            raise UsageError(f"{label} is not what the run in {folder.path} was begun with: it has changed since")
+    if weights is not None:
+        task.net.load(weights)
+    loader = Loader(images, recipe.batch_size, seed=recipe.seed, augment=recipe.augmentation())
+    optimizer = recipe.make_optimizer(len(loader))
+    step = train_step(
+        task.net,
+        optimizer,
+        lambda net, x, y: loss_and_accuracy(net(x), y, recipe.label_smoothing),
+        inputs=[Spec(("N", *task.shape), name="x"), Spec(("N",), "int64", name="y")],
+        clip_norm=recipe.clip_norm,
+        frozen=recipe.freeze,
+        no_decay=(*recipe.no_decay, *recipe.spared(task.net)),
+        seed=recipe.seed,
+        threads=threads,
+    )
+    if old is not None:
+        step.load_state_dict(dict(old.arrays))
+    return Training(
+        net=task.net,
+        step=step,
+        optimizer=optimizer,
+        loader=loader,
+        held_out=held_out,
+        smoothing=recipe.label_smoothing,
+        epochs=recipe.epochs,
+        folder=folder,
+        settings=settings | {"network": task.network, "images": task.images, "classes": task.data.classes},
+        progress=old.progress if old is not None else Progress(),
+        title=f"{settings['model']} on {Path(settings['data']).name}",
+        threads=threads,
+    ), task
+
+
+# ---- what came of it -------------------------------------------------------------------------
+
+
+def _text(task: Task, training: Training) -> str:
+    best, last = training.progress.best, training.progress.log[-1]
+    if best is None or best.val_accuracy is None:
+        share, images, epoch = last.accuracy, f"{len(training.loader.dataset):,} training images", last.epoch
+    else:
+        assert training.held_out is not None
+        share, images, epoch = best.val_accuracy, f"{len(training.held_out):,} held-out images", best.epoch
+    return f"{task.model} is right on {100 * share:.2f} % of {images} (epoch {epoch} of {training.epochs})\n"
+
+
+def _json(task: Task, training: Training) -> str:
+    folder, log = training.folder, training.progress.log
+    best = training.progress.best
+    held_out = 0 if training.held_out is None else len(training.held_out)
+    told = {
+        "schema": SCHEMA,
+        "model": task.model,
+        "classes": task.data.classes,
+        "images": {"training": len(training.loader.dataset), "held_out": held_out},
+        "epochs": training.epochs,
+        "best": _record(best),
+        "last": _record(log[-1]),
+        "seconds": sum(record.seconds for record in log),
+        "files": {
+            "best": str(folder.best) if best else None,
+            "last": str(folder.last),
+            "log": str(folder.log),
+            "curves": str(folder.curves),
+        },
+    }
+    return json.dumps(told, allow_nan=False) + "\n"
+
+
+def _record(record: Record | None) -> dict[str, Any] | None:
+    return asdict(record) if record else None
+
+
+def _tell_use(task: Task, training: Training) -> None:
+    folder = training.folder
+    weights = folder.best if training.held_out is not None else folder.last
+    sizes = [f"--input-size {size}" for size in training.settings["input_sizes"]]
+    words = ["tinygraph run", shlex.quote(task.model), *sizes, "--weights", shlex.quote(str(weights)), "--input FILE"]
+    note(f"the curves are in {folder.curves}, the weights in {weights}; to use them: {' '.join(words)}")
+
+
+def _tell_stop(training: Training, model: str) -> None:
+    progress = training.progress
+    place = f"epoch {progress.epoch} of {training.epochs}, {progress.batches} of {len(training.loader)} batches done"
+    words = shlex.join(["tinygraph", "train", model, "--resume", "-o", str(training.folder.path)])
+    note(f"stopped and saved ({place}); to go on: {words}")
