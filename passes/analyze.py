@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tinygraph.ir import Graph, Node, Value
 from tinygraph.ops.conv import Conv
@@ -31,33 +31,57 @@ def analyze(graph: Graph, bind: Mapping[str, int] | None = None, model: str = ""
         UsageError: no input has a dimension of that name.
         ShapeError: a number does not fit.
     """
+    graph, remarks = with_numbers(graph, bind)
+    made = rows(graph)
+    return Report(
+        model,
+        tuple((v.name, v.type) for v in graph.inputs),
+        totals(graph, made),
+        made,
+        (*remarks, *diagnostics(graph)),
+    )
+
+
+def with_numbers(graph: Graph, bind: Mapping[str, int] | None) -> tuple[Graph, list[str]]:
+    """The graph with a number for every open dimension, and a remark for each that is assumed to be 1."""
     given = dict(bind or {})
     assumed = [s for s in graph.symbols if s not in given]
-    graph = graph.bind(**given, **dict.fromkeys(assumed, 1))
-    parameters = [v for v in graph.data if v.kind in ("param", "frozen")]
-    rows = _rows(graph)
-    totals = Totals(
+    remarks = [f"{symbol} = 1: no number was given for this open dimension" for symbol in assumed]
+    return graph.bind(**given, **dict.fromkeys(assumed, 1)), remarks
+
+
+def totals(graph: Graph, rows: Sequence[Row]) -> Totals:
+    """The sums over the rows of a graph, with the parameters that no row counts, and the peak."""
+    parameters = _parameters(graph)
+    return Totals(
         params=sum(v.type.size for v in parameters),
         trainable_params=sum(v.type.size for v in parameters if v.kind == "param"),
         buffers=sum(v.type.size for v in graph.data if v.kind == "buffer"),
         macs=sum(row.macs for row in rows),
         flops=sum(row.flops for row in rows),
         activation_bytes=sum(row.activation_bytes for row in rows),
-        peak_bytes=peak(graph, _owners(graph), ("input", "node")),
+        peak_bytes=peak(graph, owners(graph), ("input", "node")),
     )
-    diagnostics = [f"{symbol} = 1: no number was given for this open dimension" for symbol in assumed]
-    diagnostics += _unread(graph, parameters) + _mostly_padding(graph)
-    return Report(model, tuple((v.name, v.type) for v in graph.inputs), totals, rows, tuple(diagnostics))
 
 
-def _rows(graph: Graph) -> tuple[Row, ...]:
+def diagnostics(graph: Graph) -> list[str]:
+    """What a reader of the counts should know of the graph, one line each."""
+    return _unread(graph) + _mostly_padding(graph)
+
+
+def _parameters(graph: Graph) -> list[Value]:
+    return [v for v in graph.data if v.kind in ("param", "frozen")]
+
+
+def rows(graph: Graph) -> tuple[Row, ...]:
+    """One row for each node, in order."""
     counted: set[Value] = set()
-    rows = []
+    made = []
     for node in graph.nodes:
         fresh = [v for v in dict.fromkeys(node.inputs) if v.kind in ("param", "frozen") and v not in counted]
         counted.update(fresh)
         inputs, outputs = node.input_types, node.output_types
-        rows.append(
+        made.append(
             Row(
                 name=node.name,
                 module=node.where.module,
@@ -72,14 +96,14 @@ def _rows(graph: Graph) -> tuple[Row, ...]:
                 activation_bytes=0 if _is_view(node) else sum(t.nbytes for t in outputs),
             )
         )
-    return tuple(rows)
+    return tuple(made)
 
 
 def _is_view(node: Node) -> bool:
     return "view" in node.op.traits
 
 
-def _owners(graph: Graph) -> dict[Value, Value]:
+def owners(graph: Graph) -> dict[Value, Value]:
     """The value whose memory each value lies in, if no view needs a copy."""
     owner = {v: v for v in graph.values()}
     for node in graph.nodes:
@@ -88,9 +112,9 @@ def _owners(graph: Graph) -> dict[Value, Value]:
     return owner
 
 
-def _unread(graph: Graph, parameters: list[Value]) -> list[str]:
+def _unread(graph: Graph) -> list[str]:
     read = {v for node in graph.nodes for v in node.inputs} | {v for _, v in graph.outputs}
-    unread = [v for v in parameters if v not in read]
+    unread = [v for v in _parameters(graph) if v not in read]
     if not unread:
         return []
     size = sum(v.type.size for v in unread)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
 
 from tinygraph.ir import TensorType, dtype_name
 
@@ -43,6 +43,35 @@ class Row:
     activation_bytes: int
 
 
+@dataclass(frozen=True)
+class Split:
+    """What the passes of a training step have in the counts of a row, or in the totals.
+
+    Attributes:
+        forward_macs: multiply-adds of the forward pass.
+        backward_macs: those of the backward pass.
+        input_gradient_macs: those of them for what comes in: layers before need it. Includes
+            what a checkpoint computes again.
+        weight_gradient_macs: those of them for the layer's own parameters.
+        forward_flops: arithmetic operations of the forward pass.
+        backward_flops: those of the backward pass.
+        kept_bytes: memory of the arrays that the forward pass makes and the backward pass reads.
+    """
+
+    forward_macs: int
+    backward_macs: int
+    input_gradient_macs: int
+    weight_gradient_macs: int
+    forward_flops: int
+    backward_flops: int
+    kept_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow(Split, Row):
+    """One node of the forward pass and what the backward pass does for it; counts are of both together."""
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """Sums over a graph.
@@ -67,6 +96,11 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingTotals(Split, Totals):
+    """Sums over a training step."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a graph costs.
 
@@ -76,6 +110,8 @@ class Report:
         totals: the sums.
         rows: one for each node, in order.
         diagnostics: remarks, one line each.
+        mode: "train" for forward and backward pass, where rows and totals are TrainingRows and
+            TrainingTotals.
     """
 
     model: str
@@ -83,6 +119,7 @@ class Report:
     totals: Totals
     rows: tuple[Row, ...]
     diagnostics: tuple[str, ...]
+    mode: Literal["inference", "train"] = "inference"
 
     def by_module(self, depth: int) -> tuple[Row, ...]:
         """Rows added up over the first `depth` parts of their module paths.
@@ -101,6 +138,7 @@ class Report:
         return {
             "schema": SCHEMA,
             "model": self.model,
+            **({"mode": self.mode} if self.mode == "train" else {}),
             "inputs": [{"name": name, "shape": list(t.dims), "dtype": dtype_name(t.dtype)} for name, t in self.inputs],
             "totals": asdict(self.totals),
             "rows": [asdict(row) for row in self.rows],
@@ -115,16 +153,6 @@ class Report:
 def _sum(path: str, rows: Sequence[Row]) -> Row:
     if len(rows) == 1:
         return rows[0]
-    return Row(
-        name=path,
-        module=path,
-        source=rows[0].source,
-        op="",
-        input_shapes=rows[0].input_shapes,
-        output_shape=rows[-1].output_shape,
-        params=sum(r.params for r in rows),
-        trainable_params=sum(r.trainable_params for r in rows),
-        macs=sum(r.macs for r in rows),
-        flops=sum(r.flops for r in rows),
-        activation_bytes=sum(r.activation_bytes for r in rows),
-    )
+    counts = [f.name for f in fields(rows[0]) if f.type == "int"]
+    sums = {name: sum(getattr(row, name) for row in rows) for name in counts}
+    return replace(rows[0], name=path, module=path, op="", output_shape=rows[-1].output_shape, **sums)

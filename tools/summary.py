@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 import click
 
 import tinygraph
+from tinygraph.errors import UsageError
 from tinygraph.ir import Graph
-from tinygraph.passes.report import Report, Row
+from tinygraph.passes.analyze_training import analyze_training
+from tinygraph.passes.report import Report, Row, TrainingTotals
 from tinygraph.tools.input_size import refuse_open_sizes
 from tinygraph.tools.model_arg import find
 from tinygraph.tools.options import answer_options, model_options, report_options
@@ -30,33 +33,67 @@ from tinygraph.tools.table import (
 
 INCOMPLETE = 3
 
-_COLUMNS = (
-    Column("layer", "name", least=13),
-    Column("op", "op", rank=5),
-    Column("output", "output_shape", rank=3),
-    count("params", "params", rank=0),
-    count("MACs", "macs", rank=1),
-    count("FLOPs", "flops", rank=4),
-    Column("memory", "activation_bytes", human_bytes, right=True, rank=2),
-)
-_SORT_KEYS: dict[str, Callable[[Row], int]] = {
-    "params": lambda row: row.params,
-    "macs": lambda row: row.macs,
-    "flops": lambda row: row.flops,
-    "memory": lambda row: row.activation_bytes,
+_LAYER = Column("layer", "name", least=13)
+_OP = Column("op", "op", rank=5)
+_OUTPUT = Column("output", "output_shape", rank=3)
+_PARAMS = count("params", "params", rank=0)
+_FLOPS = count("FLOPs", "flops", rank=4)
+_COLUMNS = {
+    "inference": (
+        _LAYER,
+        _OP,
+        _OUTPUT,
+        _PARAMS,
+        count("MACs", "macs", rank=1),
+        _FLOPS,
+        Column("memory", "activation_bytes", human_bytes, right=True, rank=2),
+    ),
+    "train": (
+        _LAYER,
+        _OP,
+        _OUTPUT,
+        _PARAMS,
+        count("MACs forward", "forward_macs", rank=1),
+        count("MACs for dx", "input_gradient_macs", rank=1),
+        count("MACs for dw", "weight_gradient_macs", rank=1),
+        _FLOPS,
+        Column("kept", "kept_bytes", human_bytes, right=True, rank=2),
+    ),
+}
+_SORT_KEYS = {
+    "inference": {"params": "params", "macs": "macs", "flops": "flops", "memory": "activation_bytes"},
+    "train": {"params": "params", "macs": "macs", "flops": "flops", "memory": "kept_bytes"},
 }
 _INDENT = " " * 13
-_CONVENTIONS = (
-    "MACs are the multiply-adds of convolutions and matrix products, without bias. FLOPs are 2 x MACs "
-    "plus every other arithmetic operation. Memory is that of the arrays which a layer makes; "
-    "the peak counts those alive at one time, and the inputs."
-)
+_CONVENTIONS = {
+    "inference": (
+        "MACs are the multiply-adds of convolutions and matrix products, without bias. FLOPs are 2 x MACs "
+        "plus every other arithmetic operation. Memory is that of the arrays which a layer makes; "
+        "the peak counts those alive at one time, and the inputs."
+    ),
+    "train": (
+        "MACs are the multiply-adds of convolutions and matrix products, without bias: those of the forward pass, "
+        "and of the backward pass for dx, the gradient by what comes in, and for dw, the gradient by the layer's "
+        "own parameters. FLOPs are 2 x MACs plus every other arithmetic operation, of both passes. Kept is what "
+        "the layer makes and the backward pass reads again; the peak counts inputs, activations and gradients "
+        "alive at one time. Loss and optimizer are not counted."
+    ),
+}
 
 
 @click.command("summary")
 @model_options
+@click.option("--mode", type=click.Choice(list(_COLUMNS)), default="inference", help="Default: inference.")
+@click.option(
+    "--freeze",
+    multiple=True,
+    metavar="PATTERN",
+    help="With --mode train: parameters of such names are not trained (features.*); may be repeated.",
+)
 @click.option("--depth", type=click.IntRange(min=0), help="Add up the modules this deep in the tree.")
-@click.option("--sort", type=click.Choice(list(_SORT_KEYS)), help="Largest first; default: order of execution.")
+@click.option(
+    "--sort", type=click.Choice(list(_SORT_KEYS["train"])), help="Largest first; default: order of execution."
+)
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the first N rows.")
 @click.option("--strict", is_flag=True, help="Exit with status 3 if there is something to remark about the counts.")
 @answer_options
@@ -65,6 +102,8 @@ def command(
     model: str,
     input_sizes: tuple[str, ...],
     batch_size: int | None,
+    mode: str,
+    freeze: tuple[str, ...],
     depth: int | None,
     sort: str | None,
     top: int | None,
@@ -73,20 +112,25 @@ def command(
     output: str | None,
     color: str,
 ) -> int:
-    """Show what each layer of MODEL makes and costs."""
+    """Show what each layer of MODEL makes and costs, in inference or in a training step."""
     out = Output(output, color)
-    graph = refuse_open_sizes(find(model).trace(input_sizes, batch_size))
-    report = tinygraph.analyze(graph, model=model)
+    if freeze and mode != "train":
+        raise UsageError("--freeze is about training: add --mode train")
+    found = find(model)
+    graph = found.trace(input_sizes, batch_size, "training" if mode == "train" else "inference")
+    refuse_open_sizes(graph)
+    report = analyze_training(graph, freeze, model=model) if mode == "train" else tinygraph.analyze(graph, model=model)
+    columns = _COLUMNS[mode]
     rows = report.rows if depth is None else report.by_module(depth)
     if sort:
-        rows = tuple(sorted(rows, key=_SORT_KEYS[sort], reverse=True))
+        rows = tuple(sorted(rows, key=attrgetter(_SORT_KEYS[mode][sort]), reverse=True))
     shown = replace(report, rows=rows[:top])
     if style == "json":
         out.write(shown.to_json() + "\n")
     elif style == "csv":
-        out.write(csv_table(_COLUMNS, [_cells(row) for row in shown.rows]))
+        out.write(csv_table(columns, [_cells(row, columns) for row in shown.rows]))
     elif style == "md":
-        out.write(markdown_table(_COLUMNS, [*map(_cells, shown.rows), _total(report)]))
+        out.write(markdown_table(columns, [*(_cells(row, columns) for row in shown.rows), _total(report, columns)]))
     else:
         out.write(_text(shown, len(rows), _weight_bytes(graph), out))
     if style != "json":
@@ -95,14 +139,13 @@ def command(
     return INCOMPLETE if strict and report.diagnostics else 0
 
 
-def _cells(row: Row) -> Sequence[Cell]:
-    shape = show_shape(row.output_shape)
-    return row.name, row.op, shape, row.params, row.macs, row.flops, row.activation_bytes
+def _cells(row: Row, columns: Sequence[Column]) -> Sequence[Cell]:
+    cells = (getattr(row, column.key) for column in columns)
+    return [show_shape(cell) if isinstance(cell, tuple) else cell for cell in cells]
 
 
-def _total(report: Report) -> Sequence[Cell]:
-    totals = report.totals
-    return "total", "", "", totals.params, totals.macs, totals.flops, totals.activation_bytes
+def _total(report: Report, columns: Sequence[Column]) -> Sequence[Cell]:
+    return ["total", *(getattr(report.totals, column.key, "") for column in columns[1:])]
 
 
 def _weight_bytes(graph: Graph) -> int:
@@ -110,21 +153,22 @@ def _weight_bytes(graph: Graph) -> int:
 
 
 def _text(report: Report, rows: int, weight_bytes: int, out: Output) -> str:
-    table = text_table(_COLUMNS, [_cells(row) for row in report.rows], out, _total(report))
+    columns = _COLUMNS[report.mode]
+    table = text_table(columns, [_cells(row, columns) for row in report.rows], out, _total(report, columns))
     title = click.style(printable(report.model), bold=True) if out.color else printable(report.model)
     inputs = [f"input {name}: {type.dtype.name} {show_shape(type.shape)}" for name, type in report.inputs]
     hidden = [f"({len(report.rows)} of {rows} rows)", ""] if len(report.rows) < rows else []
     footer = _footer(report, weight_bytes)
     if out.width is not None:
         footer = [line for text in footer for line in textwrap.wrap(text, out.width, subsequent_indent=_INDENT)]
-    conventions = textwrap.wrap(_CONVENTIONS, min(out.width or 100, 100))
+    conventions = textwrap.wrap(_CONVENTIONS[report.mode], min(out.width or 100, 100))
     return "\n".join([title, *map(printable, inputs), "", table, *hidden, *footer, "", *conventions, ""])
 
 
 def _footer(report: Report, weight_bytes: int) -> list[str]:
     t = report.totals
     trainable = "all trainable" if t.trainable_params == t.params else f"{t.trainable_params:,} trainable"
-    return [
+    lines = [
         f"parameters   {t.params:,} ({human_count(t.params)}, {trainable})",
         f"buffers      {t.buffers:,} ({human_count(t.buffers)})",
         f"weights      {weight_bytes:,} bytes ({human_bytes(weight_bytes)}, parameters and buffers)",
@@ -133,3 +177,14 @@ def _footer(report: Report, weight_bytes: int) -> list[str]:
         f"activations  {t.activation_bytes:,} bytes ({human_bytes(t.activation_bytes)})",
         f"at the peak  {t.peak_bytes:,} bytes ({human_bytes(t.peak_bytes)})",
     ]
+    if isinstance(t, TrainingTotals):
+        lines[3:6] = [
+            f"MACs         {t.macs:,} ({human_count(t.macs)}: {_both(t.forward_macs, t.backward_macs)})",
+            f"FLOPs        {t.flops:,} ({human_count(t.flops)}: {_both(t.forward_flops, t.backward_flops)})",
+            f"kept         {t.kept_bytes:,} bytes ({human_bytes(t.kept_bytes)}, for the backward pass)",
+        ]
+    return lines
+
+
+def _both(forward: int, backward: int) -> str:
+    return f"{human_count(forward)} forward, {human_count(backward)} backward"

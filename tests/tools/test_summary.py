@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+import tinygraph as tg
 from tests.tools.command import NETS, complaint, invoke
+from tinygraph import nn, ops
 
 ROW_KEYS = {"name", "module", "op", "output_shape", "params", "macs", "flops", "activation_bytes"}
 
@@ -131,3 +134,102 @@ def test_the_batch_multiplies_the_work() -> None:
     one, two = (json.loads(invoke("summary", "lenet5", "-b", n, "--format", "json").stdout)["totals"] for n in "12")
     assert two["macs"] == 2 * one["macs"]
     assert two["params"] == one["params"]
+
+
+# ---- a training step ----
+
+TRAIN = ("--mode", "train")
+SPLIT = {
+    "forward_macs",
+    "backward_macs",
+    "input_gradient_macs",
+    "weight_gradient_macs",
+    "forward_flops",
+    "backward_flops",
+    "kept_bytes",
+}
+
+
+def test_json_of_a_training_step_has_the_same_keys_and_both_passes() -> None:
+    plain = json.loads(invoke("summary", "resnet18", "--format", "json").stdout)
+    told = json.loads(invoke("summary", "resnet18", *TRAIN, "--format", "json").stdout)
+    assert set(told) == set(plain) | {"mode"}
+    assert (told["schema"], told["mode"]) == (1, "train")
+    totals = told["totals"]
+    assert set(totals) == set(plain["totals"]) | SPLIT
+    assert all(type(number) is int for number in totals.values())
+    assert all(set(row) == set(plain["rows"][0]) | SPLIT for row in told["rows"])
+    assert totals["forward_macs"] == totals["weight_gradient_macs"] == plain["totals"]["macs"] == 1_814_073_344
+    assert totals["input_gradient_macs"] == 1_814_073_344 - 118_013_952
+    assert totals["params"] == plain["totals"]["params"]
+    assert totals["peak_bytes"] > plain["totals"]["peak_bytes"]
+    for key in ("macs", *SPLIT):
+        assert sum(row[key] for row in told["rows"]) == totals[key]
+
+
+def test_the_table_of_a_training_step() -> None:
+    text = invoke("summary", "lenet5", *TRAIN).stdout
+    lines = text.splitlines()
+    titles = ["layer", "op", "output", "params", "MACs forward", "MACs for dx", "MACs for dw", "FLOPs", "kept"]
+    assert re.split("  +", lines[3].strip()) == titles
+    row = next(line.split() for line in lines if line.startswith("features.3"))
+    assert row == ["features.3", "conv", "1x16x10x10", "2,416", "240,000", "240,000", "240,000", "1,443,184", "0", "B"]
+    assert "MACs         1,131,960 (1.13 M: 417 K forward, 715 K backward)" in lines
+    assert any(line.startswith("kept         32,336 bytes") for line in lines)
+    assert "Loss and optimizer are not counted" in " ".join(lines)
+
+
+def test_csv_and_markdown_of_a_training_step() -> None:
+    rows = list(csv.DictReader(io.StringIO(invoke("summary", "lenet5", *TRAIN, "--format", "csv").stdout)))
+    told = json.loads(invoke("summary", "lenet5", *TRAIN, "--format", "json").stdout)["rows"]
+    for row, other in zip(rows, told, strict=True):
+        for key in ("params", "forward_macs", "input_gradient_macs", "weight_gradient_macs", "flops", "kept_bytes"):
+            assert int(row[key]) == other[key]
+    last = invoke("summary", "lenet5", *TRAIN, "--format", "md").stdout.splitlines()[-1]
+    assert last == "| total |  |  | 61,706 | 416,520 | 298,920 | 416,520 | 2,336,460 | 31.6 KiB |"
+
+
+def test_frozen_parameters_shrink_the_backward_pass() -> None:
+    frozen = ("--freeze", "conv1.*", "--freeze", "bn1.*", "--freeze", "layer*")
+    told = json.loads(invoke("summary", "resnet18", *TRAIN, *frozen, "--format", "json").stdout)
+    assert [row["name"] for row in told["rows"] if row["backward_macs"]] == ["fc"]
+    assert told["totals"]["trainable_params"] == 513_000
+    assert "11,689,512 (11.7 M, 513,000 trainable)" in invoke("summary", "resnet18", *TRAIN, *frozen).stdout
+
+
+def test_the_batch_multiplies_both_passes() -> None:
+    one, two = (
+        json.loads(invoke("summary", "resnet18", *TRAIN, "-b", n, "--format", "json").stdout)["totals"] for n in "12"
+    )
+    assert [two[key] for key in ("forward_macs", "backward_macs")] == [
+        2 * one[key] for key in ("forward_macs", "backward_macs")
+    ]
+
+
+@pytest.mark.parametrize(("option", "key"), [("macs", "macs"), ("memory", "kept_bytes")])
+def test_rows_of_a_training_step_are_sorted_and_grouped(option: str, key: str) -> None:
+    arguments = ("summary", "resnet18", *TRAIN, "--depth", "1", "--sort", option, "--format", "json")
+    rows = json.loads(invoke(*arguments).stdout)["rows"]
+    numbers = [row[key] for row in rows]
+    assert numbers == sorted(numbers, reverse=True)
+    assert numbers[0] > numbers[-1]
+
+
+def test_a_file_has_no_training_mode_and_the_summary_says_so(tmp_path: Path) -> None:
+    path = str(tmp_path / "net.onnx")
+    tg.save(tg.trace(tg.models.create("resnet18"), tg.Spec(("N", 3, 64, 64))), path)
+    result = invoke("summary", path, *TRAIN, "-b", "2")
+    assert "note: traced for inference" in result.stderr
+    assert "batch_norm " in result.stdout
+
+
+def test_what_cannot_be_trained_is_told(tmp_path: Path) -> None:
+    assert "no trainable parameter fits 'conv'" in complaint("summary", "lenet5", *TRAIN, "--freeze", "conv")
+    assert "all parameters are frozen" in complaint("summary", "lenet5", *TRAIN, "--freeze", "*")
+    assert "no trainable parameters" in complaint("summary", NETS + "double", *TRAIN)
+    assert "--mode train" in complaint("summary", "lenet5", "--freeze", "*")
+    assert "at layer4.0.bn1" in complaint("summary", "resnet18", *TRAIN, "--input-size", "1,3,32,32")
+    path = str(tmp_path / "classes.onnx")
+    layer = nn.Linear(3, 4)
+    tg.save(tg.trace(lambda x: ops.argmax(layer(x), 1), tg.Spec((2, 3))), path)
+    assert "no output holds floating-point numbers" in complaint("summary", path, *TRAIN)
