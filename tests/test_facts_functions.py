@@ -12,6 +12,7 @@ import tinygraph as tg
 from tinygraph import nn, ops
 from tinygraph.autodiff import gradients
 from tinygraph.ir import Array
+from tinygraph.nn import functional as F
 
 SAMPLES = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
 
@@ -104,6 +105,12 @@ def test_cross_entropy_of_two_distributions() -> None:
     close(ops.cross_entropy(np.array([[1.0, 2, 3]]), np.array([2])), [0.4076060])
     close(entropy(np.array([0, 0, 1.0]), np.array([1.0, 2, 3])), 0.4076060)
     close(entropy(np.array([0.5, 0.5]), np.log([0.25, 0.75])), 0.8369882)
+
+
+def test_the_loss_takes_labels_and_distributions() -> None:
+    close(F.cross_entropy(np.array([[1.0, 2, 3]]), np.array([2])), 0.4076060)
+    close(F.cross_entropy(np.array([[1.0, 2, 3]]), np.array([[0, 0, 1.0]])), 0.4076060)
+    close(F.cross_entropy(np.log([[0.25, 0.75]]), np.array([[0.5, 0.5]])), 0.8369882)
 
 
 def test_cross_entropy_is_least_where_the_distributions_agree() -> None:
@@ -199,25 +206,62 @@ def test_dropout_drops_in_training_only() -> None:
     assert 0 < np.count_nonzero(y) < y.size
 
 
-def squares(w: Any) -> Any:
-    """The L2 penalty: the sum of all weights squared."""
-    return ops.sum(w * w)
-
-
 @pytest.mark.parametrize(
     ("weights", "wanted"),
     [([0.35, 100002342, 234.2, -11313434], 1.012846e16), ([0.13, -0.05, 1.2, 0.45], 1.6619)],
     ids=["overfitted", "ordinary"],
 )
 def test_overfitted_weights_pay_a_penalty(weights: list[float], wanted: float) -> None:
-    np.testing.assert_allclose(squares(np.array(weights)), wanted, rtol=5e-7)
+    np.testing.assert_allclose(F.l2_penalty(np.array(weights)), wanted, rtol=5e-7)
 
 
 @pytest.mark.parametrize("strength", [0.001, 0.01, 0.1])
 def test_the_penalty_pulls_each_weight_by_twice_itself(strength: float) -> None:
     w = np.array([0.13, -0.05, 1.2, 0.45])
-    (pull,) = slopes(lambda w: strength * squares(w), w)
+    (pull,) = slopes(lambda w: strength * F.l2_penalty(w), w)
     close(pull, strength * np.array([0.26, -0.1, 2.4, 0.9]), digits=12)
+
+
+# ---- style transfer ----------------------------------------------------------------------------
+
+
+def content(features: Any, wanted: Any) -> Any:
+    """Half the sum of the squared differences of feature maps [maps, positions]."""
+    return 0.5 * F.mse_loss(features, wanted, reduction="sum")
+
+
+def gram(features: Any) -> Any:
+    """How the maps go together: the products of each with each, summed over the positions."""
+    return ops.matmul(features, ops.transpose(features))
+
+
+def style(features: Any, wanted: Any) -> Any:
+    """Half the sum of the squared differences of the Gram matrices."""
+    return 0.5 * F.mse_loss(gram(features), wanted, reduction="sum")
+
+
+FEATURES, PICTURE, PAINTING = np.array([[1.0, 2], [3, 4]]), np.array([[0.0, 1], [1, 2]]), np.eye(2)
+
+
+def test_content_loss() -> None:
+    assert content(FEATURES, PICTURE) == 5
+    (slope,) = slopes(lambda f: content(f, PICTURE), FEATURES)
+    np.testing.assert_array_equal(slope, [[1, 1], [2, 2]])
+
+
+def test_style_loss() -> None:
+    np.testing.assert_array_equal(gram(FEATURES), [[5, 11], [11, 25]])
+    assert style(FEATURES, PAINTING) == 417
+    (slope,) = slopes(lambda f: style(f, PAINTING), FEATURES)
+    np.testing.assert_array_equal(slope, [[74, 104], [166, 236]])
+    maps, positions = FEATURES.shape
+    assert style(FEATURES, PAINTING) * 2 / (4 * maps**2 * positions**2) == 13.03125  # as the paper scales it
+
+
+def test_style_transfer_weighs_content_against_style() -> None:
+    alpha, beta = 2.0, 0.25
+    (slope,) = slopes(lambda f: alpha * content(f, PICTURE) + beta * style(f, PAINTING), FEATURES)
+    np.testing.assert_array_equal(slope, [[20.5, 28], [45.5, 63]])
 
 
 # ---- networks ----------------------------------------------------------------------------------

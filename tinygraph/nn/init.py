@@ -120,10 +120,10 @@ class _Kaiming:
         if self.fan not in ("in", "out"):
             raise UsageError(f"fan={self.fan!r}: choose 'in' or 'out'")
 
-    def std(self, shape: tuple[int, ...]) -> float:
-        """gain / sqrt(fan)."""
+    def count(self, shape: tuple[int, ...]) -> int:
+        """The fan that is meant."""
         fan_in, fan_out = fans(shape)
-        return self.gain / math.sqrt(fan_in if self.fan == "in" else fan_out)
+        return fan_in if self.fan == "in" else fan_out
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class KaimingUniform(_Kaiming, Initializer):
     name: ClassVar[str] = "kaiming_uniform"
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        return _uniform(rng, shape, math.sqrt(3) * self.std(shape))
+        return _uniform(rng, shape, self.gain * math.sqrt(3 / self.count(shape)))
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class KaimingNormal(_Kaiming, Initializer):
     name: ClassVar[str] = "kaiming_normal"
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        return _normal(rng, shape, self.std(shape))
+        return _normal(rng, shape, self.gain / math.sqrt(self.count(shape)))
 
 
 @dataclass(frozen=True)
