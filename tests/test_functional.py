@@ -80,6 +80,30 @@ CASES: list[tuple[str, Callable[[Any], Any], np.ndarray, Any]] = [
         np.array([[-1.5], [-0.5], [0.5], [1.5]]) / np.sqrt(1.25),
     ),
     (
+        "layer_norm, mean 2 and deviation 1 of each row",
+        lambda x: F.layer_norm(x, (2,), array(1, 10), array(0, 5), eps=0.0),
+        array(1, 3, 7, 5).reshape(2, 2),
+        [[-1, 15], [1, -5]],
+    ),
+    (
+        "group_norm, two groups of two channels",
+        lambda x: F.group_norm(x, 2, array(1, 1, 1, 10), eps=0.0),
+        array(1, 3, 2, 0).reshape(1, 4, 1),
+        [[[-1], [1], [1], [-10]]],
+    ),
+    (
+        "instance_norm",
+        lambda x: F.instance_norm(x, weight=array(2, 1), eps=0.0),
+        array(1, 3, 4, 2).reshape(1, 2, 2),
+        [[[-2, 2], [1, -1]]],
+    ),
+    (
+        "instance_norm, given statistics",
+        lambda x: F.instance_norm(x, array(2), array(4), use_input_stats=False, eps=0.0),
+        array(6, 2).reshape(1, 1, 2),
+        [[[2, 0]]],
+    ),
+    (
         "local_response_norm, alpha divided by the size",
         lambda x: F.local_response_norm(x, 3, alpha=3.0, beta=1.0, k=1.0),
         array(1, 2, 3).reshape(1, 3, 1),

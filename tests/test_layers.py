@@ -68,6 +68,14 @@ CASES: list[tuple[nn.Module, np.ndarray, Any]] = [
     (nn.BatchNorm1d(3), real(2, 3), lambda x, w: x / np.sqrt(np.float32(1 + 1e-5))),
     (nn.BatchNorm1d(3), real(2, 3, 4), lambda x, w: x / np.sqrt(np.float32(1 + 1e-5))),
     (nn.BatchNorm2d(3, 1e-3), real(2, 3, 4, 5), lambda x, w: x / np.sqrt(np.float32(1 + 1e-3))),
+    (nn.LayerNorm(4, 1e-3), real(2, 3, 4), lambda x, w: F.layer_norm(x, (4,), eps=1e-3)),
+    (nn.LayerNorm((3, 4), bias=False), real(2, 3, 4), lambda x, w: F.layer_norm(x, (3, 4), **w)),
+    (nn.GroupNorm(2, 4, 1e-3), real(2, 4, 3), lambda x, w: F.group_norm(x, 2, eps=1e-3, **w)),
+    (nn.GroupNorm(1, 3, affine=False), real(2, 3), lambda x, w: F.group_norm(x, 1)),
+    (nn.InstanceNorm1d(3, affine=True), real(2, 3, 4), lambda x, w: F.instance_norm(x, **w)),
+    (nn.InstanceNorm2d(3, 1e-3), real(2, 3, 4, 5), lambda x, w: F.instance_norm(x, eps=1e-3)),
+    (nn.InstanceNorm3d(3), real(2, 3, 2, 2, 2), lambda x, w: F.instance_norm(x)),
+    (nn.InstanceNorm1d(3, track_running_stats=True), real(2, 3, 4), lambda x, w: x / np.sqrt(np.float32(1 + 1e-5))),
     (nn.BatchNorm3d(3, affine=False), real(2, 3, 2, 2, 2), lambda x, w: x / np.sqrt(np.float32(1 + 1e-5))),
 ]
 

@@ -16,7 +16,7 @@ import numpy as np
 from tinygraph.kernels.blocks import block_shape
 from tinygraph.kernels.scratch import Array, carve, room
 
-_LONG = 256  # numbers in a row from which BLAS sums row by row fastest, and a vector need not be repeated along it
+LONG = 256  # numbers in a row from which BLAS sums row by row fastest, and a vector need not be repeated along it
 
 
 @contextmanager
@@ -53,14 +53,18 @@ class _Scratch:
     def sums(self, a: Array) -> Array:
         """The sum of each channel."""
         if self._ones.size:
-            return np.matmul(a, self._ones).sum(0, dtype=np.float64)
-        return np.add.reduce(a, 0, out=self._row[: a.shape[1]]).sum(1, dtype=np.float64)
+            total: Array = np.matmul(a, self._ones).sum(0, dtype=np.float64)
+        else:
+            total = np.add.reduce(a, 0, out=self._row[: a.shape[1]]).sum(1, dtype=np.float64)
+        return total
 
     def products(self, a: Array, b: Array) -> Array:
         """The sum of a * b of each channel."""
         if self._ones.size:
-            return np.vecdot(a, b).sum(0, dtype=np.float64)
-        return np.einsum("ncs,ncs->cs", a, b, out=self._row[: a.shape[1]]).sum(1, dtype=np.float64)
+            total: Array = np.vecdot(a, b).sum(0, dtype=np.float64)
+        else:
+            total = np.einsum("ncs,ncs->cs", a, b, out=self._row[: a.shape[1]]).sum(1, dtype=np.float64)
+        return total
 
 
 class _ByChannels:
@@ -86,7 +90,7 @@ class _ByChannels:
         self.channels = [slice(first, first + width) for first in range(0, channels, width)]
         self.samples = [slice(first, first + height) for first in range(0, samples, height)]
         self._dtype = dtype
-        self._scratch = ((width, 1), (self.size,)) if self.size >= _LONG else ((width, self.size), (0,))
+        self._scratch = ((width, 1), (self.size,)) if self.size >= LONG else ((width, self.size), (0,))
         self.workspace = room(dtype, *self._scratch)
 
     def scratch(self, workspace: Array) -> _Scratch:

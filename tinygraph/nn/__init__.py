@@ -12,7 +12,17 @@ from tinygraph.nn.dropout import Dropout
 from tinygraph.nn.layer import Layer
 from tinygraph.nn.linear import Linear
 from tinygraph.nn.module import Buffer, Module, Parameter
-from tinygraph.nn.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, LocalResponseNorm
+from tinygraph.nn.norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+    LocalResponseNorm,
+)
 from tinygraph.nn.pool import (
     AdaptiveAvgPool2d,
     AvgPool1d,
@@ -43,8 +53,13 @@ __all__ = [
     "Dropout",
     "ELU",
     "Flatten",
+    "GroupNorm",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from tinygraph import ops
 from tinygraph.errors import UsageError
 from tinygraph.nn import losses
 from tinygraph.nn.losses import *  # noqa: F403  # its __all__ says what is public
+from tinygraph.nn.norm_functions import batch_norm, group_norm, instance_norm, layer_norm, local_response_norm
 from tinygraph.ops import (
     abs,
     add,
@@ -82,6 +81,9 @@ __all__ = [
     "avg_pool3d",
     "adaptive_avg_pool2d",
     "batch_norm",
+    "layer_norm",
+    "group_norm",
+    "instance_norm",
     "local_response_norm",
     "dropout",
     "relu",
@@ -267,52 +269,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Sizes) -> Tensor:
     return ops.adaptive_avg_pool(x, per_axis(output_size, 2, "output_size"))
 
 
-# ---- normalization and dropout -----------------------------------------------------------------
-
-
-def batch_norm(
-    x: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    *,
-    training: bool = False,
-    eps: float = 1e-5,
-) -> Tensor:
-    """(x - mean) / sqrt(var + eps) * weight + bias for each channel of x [N, C, *].
-
-    Args:
-        x: floating.
-        running_mean: [C], used unless training. It stays as it is: a function changes nothing;
-            nn.BatchNorm2d moves it on.
-        running_var: [C], alike.
-        weight: [C]; 1 if None.
-        bias: [C]; 0 if None.
-        training: use the batch's own statistics.
-        eps: added to the variance.
-
-    Raises:
-        UsageError: there are no statistics to use.
-        ShapeError: shapes or dtypes do not fit.
-    """
-    channels, dtype = type_of(x).dims[1:2], type_of(x).dtype
-    weight = np.ones(channels, dtype) if weight is None else weight
-    bias = np.zeros(channels, dtype) if bias is None else bias
-    if training:
-        return ops.batch_norm_train(x, weight, bias, eps)[0]
-    if running_mean is None or running_var is None:
-        raise UsageError("batch_norm needs running_mean and running_var; give them, or training=True")
-    return ops.batch_norm(x, weight, bias, running_mean, running_var, eps)
-
-
-def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
-    """Divides by (k + alpha / size * sum of x^2 over `size` neighbouring channels) ** beta; see ops.lrn.
-
-    A window of even size reaches one channel further up than down, as in ONNX; PyTorch's
-    reaches further down.
-    """
-    return ops.lrn(x, size, alpha, beta, k)
+# ---- dropout -----------------------------------------------------------------------------------
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool | None = None, *, key: Tensor | None = None) -> Tensor:

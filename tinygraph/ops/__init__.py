@@ -14,6 +14,7 @@ from tinygraph.ops.index import *
 from tinygraph.ops.lrn import *
 from tinygraph.ops.matmul import *
 from tinygraph.ops.norm import *
+from tinygraph.ops.norm_layer import *
 from tinygraph.ops.pad import *
 from tinygraph.ops.pool import *
 from tinygraph.ops.pool_adaptive import *
