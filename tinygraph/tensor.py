@@ -130,6 +130,9 @@ class Tensor(Symbolic):
     def __neg__(self) -> Any:
         return ops.neg(self)
 
+    def __abs__(self) -> Any:
+        return ops.abs(self)
+
     def __pow__(self, exponent: Any) -> Any:
         if exponent == 2:
             return ops.mul(self, self)
