@@ -72,7 +72,8 @@ class Relu(Unary):
         return in_one_call(np.maximum, types[0].dtype.type(0))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        return [where(compare(inputs[0], 0, ">"), cotangents[0], 0)]
+        # The result is positive where x is, and the layer behind needs it anyway: x need not be kept.
+        return [where(compare(outputs[0], 0, ">"), cotangents[0], 0)]
 
 
 def relu(x: Tensor) -> Tensor:
