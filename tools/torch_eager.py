@@ -1,0 +1,165 @@
+"""A graph as eager PyTorch runs it: node by node with torch.nn.functional, gradients by its autograd.
+
+For comparisons only: PyTorch is no dependency, and is imported when this module is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch  # type: ignore[import-not-found, unused-ignore]
+import torch.nn.functional as F  # type: ignore[import-not-found, unused-ignore]
+
+from tinygraph.errors import UnsupportedOp
+from tinygraph.ir import Array, Graph, Node, Value
+from tinygraph.rewrite import Index
+
+Rule = Callable[..., Any]
+
+
+class Eager:
+    """The nodes of a graph as PyTorch functions.
+
+    Args:
+        graph: of inference or of training; its batch is that of the arrays.
+
+    Attributes:
+        parameters: by name, ready for a torch optimizer.
+
+    Raises:
+        UnsupportedOp: an op has no counterpart here; lists them all.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        unknown = sorted({node.op.name for node in graph.nodes} - set(_RULES) - {"batch_norm_train"})
+        if unknown:
+            raise UnsupportedOp(f"not written for PyTorch: {', '.join(unknown)}")
+        self.parameters: dict[str, torch.nn.Parameter] = {}
+        self._fixed: dict[Value, Any] = {}
+        for value in graph.data:
+            tensor = torch.from_numpy(np.array(graph.array(value)))
+            if value.kind == "param":
+                self._fixed[value] = self.parameters[value.name] = torch.nn.Parameter(tensor)
+            else:
+                self._fixed[value] = tensor
+        self._named = {v.name: tensor for v, tensor in self._fixed.items()}
+        index = Index(graph)
+        # As torchvision's networks do: an activation overwrites what nobody else reads.
+        self._over = {n for n in graph.nodes if n.op.name == "relu" and index.sole_reader(n.inputs[0]) is n}
+        self._over = {n for n in self._over if (maker := index.maker(n.inputs[0])) and maker.op.name in _MAKERS}
+        statistics = {v for name, v in graph.outputs if name in self._named}
+        wanted = {v for _, v in graph.outputs} - statistics
+        self._nodes: list[Node] = []
+        for node in reversed(graph.nodes):
+            if not wanted.isdisjoint(node.outputs):
+                self._nodes.append(node)
+                wanted.update(node.inputs)
+        self._nodes.reverse()
+        self._results = [v for _, v in graph.outputs if v not in statistics]
+
+    def __call__(self, *inputs: Any) -> list[Any]:
+        """The outputs, next values of statistics aside; those move in place, as PyTorch's do."""
+        live: dict[Value, Any] = {**self._fixed, **dict(zip(self.graph.inputs, inputs, strict=False))}
+        for node in self._nodes:
+            args = [live[v] for v in node.inputs]
+            if node.op.name == "batch_norm_train":
+                live[node.outputs[0]] = self._batch_norm(node, *args)
+            elif node in self._over:
+                live[node.outputs[0]] = torch.relu_(args[0])
+            else:
+                live[node.outputs[0]] = _RULES[node.op.name](node.op, *args)
+        return [live[v] for v in self._results]
+
+    def _batch_norm(self, node: Node, x: Any, gamma: Any, beta: Any) -> Any:
+        running = [self._named.get(f"{node.where.module}.{name}") for name in ("running_mean", "running_var")]
+        tracked = self._named.get(f"{node.where.module}.num_batches_tracked")
+        if tracked is not None:
+            tracked += 1
+        eps = node.op.eps  # type: ignore[attr-defined]  # of BatchNormTrain
+        return F.batch_norm(x, *running, gamma, beta, training=True, eps=eps)
+
+
+def trainer(eager: Eager, lr: float, momentum: float) -> Callable[[Array, Array], float]:
+    """A training step by cross-entropy and torch.optim.SGD: step(x, labels) -> loss."""
+    optimizer = torch.optim.SGD(eager.parameters.values(), lr, momentum=momentum)
+
+    def step(x: Array, labels: Array) -> float:
+        optimizer.zero_grad(set_to_none=True)
+        (logits,) = eager(torch.from_numpy(x))
+        loss = F.cross_entropy(logits, torch.from_numpy(labels))
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return step
+
+
+_MAKERS = {"conv", "batch_norm", "batch_norm_train", "linear", "add"}
+
+
+def _padded(op: Any, x: Any, value: float = 0.0) -> tuple[Any, Sequence[int]]:
+    """x and the padding that PyTorch's function is given; uneven padding is done beforehand."""
+    if all(front == behind for front, behind in op.padding):
+        return x, [front for front, _ in op.padding]
+    return F.pad(x, [n for pair in reversed(op.padding) for n in pair], value=value), [0] * len(op.padding)
+
+
+def _conv(op: Any, x: Any, w: Any, b: Any = None) -> Any:
+    x, padding = _padded(op, x)
+    function = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(padding)]
+    return function(x, w, b, op.stride, padding, op.dilation, op.groups)
+
+
+def _max_pool(op: Any, x: Any) -> Any:
+    x, padding = _padded(op, x, -float("inf"))
+    function = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[len(padding)]
+    return function(x, op.kernel_size, op.stride, padding, op.dilation, op.ceil_mode)
+
+
+def _avg_pool(op: Any, x: Any) -> Any:
+    padding = [front for front, _ in op.padding]
+    return F.avg_pool2d(x, op.kernel_size, op.stride, padding, op.ceil_mode, op.count_include_pad)
+
+
+def _slice(op: Any, x: Any) -> Any:
+    return x[tuple(map(slice, op.starts, op.stops, op.steps))]
+
+
+def _pad(op: Any, x: Any) -> Any:
+    mode = {"edge": "replicate"}.get(op.mode, op.mode)
+    value = op.value if mode == "constant" else None
+    return F.pad(x, [n for pair in reversed(op.pads) for n in pair], mode, value)
+
+
+_RULES: dict[str, Rule] = {
+    "conv": _conv,
+    "linear": lambda op, x, w, b=None: F.linear(x, w, b),
+    "matmul": lambda op, a, b: torch.matmul(a, b),
+    "batch_norm": lambda op, x, g, b, m, v: F.batch_norm(x, m, v, g, b, eps=op.eps),
+    "relu": lambda op, x: torch.relu(x),
+    "leaky_relu": lambda op, x: F.leaky_relu(x, op.slope),
+    "elu": lambda op, x: F.elu(x, op.alpha),
+    "sigmoid": lambda op, x: torch.sigmoid(x),
+    "tanh": lambda op, x: torch.tanh(x),
+    "prelu": lambda op, x, w: F.prelu(x, w),
+    "softmax": lambda op, x: torch.softmax(x, op.axis),
+    "log_softmax": lambda op, x: torch.log_softmax(x, op.axis),
+    "add": lambda op, a, b: a + b,
+    "sub": lambda op, a, b: a - b,
+    "mul": lambda op, a, b: a * b,
+    "div": lambda op, a, b: a / b,
+    "max": lambda op, x: torch.amax(x, op.axes, op.keepdims),
+    "mean": lambda op, x: x.mean(op.axes, op.keepdims),
+    "sum": lambda op, x: x.sum(op.axes, op.keepdims),
+    "max_pool": _max_pool,
+    "avg_pool": _avg_pool,
+    "adaptive_avg_pool": lambda op, x: F.adaptive_avg_pool2d(x, op.output_size),
+    "reshape": lambda op, x: x.reshape(op.shape),
+    "transpose": lambda op, x: x.permute(op.axes),
+    "concat": lambda op, *xs: torch.cat(xs, op.axis),
+    "slice": _slice,
+    "pad": _pad,
+}
