@@ -92,6 +92,7 @@ def share_below(x: Array, how: init.TruncNormal) -> Array:
         init.TruncNormal(a=1.0, b=1.5),
         init.TruncNormal(a=0.7, b=math.inf),
         init.TruncNormal(a=-math.inf, b=-3.0),
+        init.TruncNormal(a=6.0, b=6.01),
         init.TruncNormal(a=30.0, b=31.0),
         init.TruncNormal(mean=-30.0),
     ],
