@@ -186,6 +186,8 @@ class RunFolder:
             progress = Progress(**found["progress"])
             progress.log = [Record(**record) for record in found["progress"]["log"]]
             settings = dict(found["settings"])
+            if progress.epoch != len(progress.log) + 1 or not progress.images >= progress.batches >= 0:
+                raise ValueError("a position that no run can have")
         except (TypeError, ValueError, KeyError) as error:
             if isinstance(error, ModelFormatError):
                 raise

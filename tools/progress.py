@@ -63,18 +63,17 @@ class Bar(Lines):
 
     def __enter__(self) -> Bar:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
         self._bar: RichBar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
+            TextColumn("{task.fields[epoch]}"),
             BarColumn(bar_width=None),
-            MofNCompleteColumn(),
             TextColumn("{task.fields[numbers]}"),
             console=Console(stderr=True, highlight=False, markup=False),
             transient=True,
             expand=True,
         )
-        self._task = self._bar.add_task("", total=self.batches, epoch="1", numbers="")
+        self._task = self._bar.add_task("", total=self.batches, epoch="", numbers="")
         self._bar.start()
         super().__enter__()
         return self
@@ -86,14 +85,15 @@ class Bar(Lines):
         """Moves the bar."""
         images = max(progress.images, 1)
         numbers = (
-            f"loss {progress.loss / images:.4f}  accuracy {_percent(progress.right / images)}"
+            f"{progress.batches}/{self.batches}  loss {progress.loss / images:.4f}"
+            f"  accuracy {_percent(progress.right / images)}"
             f"  {progress.images / max(progress.seconds, 1e-9):,.0f} images/s"
         )
-        epoch = f"{progress.epoch}/{self.epochs}"
+        epoch = f"epoch {progress.epoch}/{self.epochs}"
         self._bar.update(self._task, completed=progress.batches, epoch=epoch, numbers=numbers)
 
     def _write(self, text: str) -> None:
-        self._bar.console.print(text)
+        self._bar.console.print(text, no_wrap=True, overflow="crop")
 
 
 def display(epochs: int, batches: int) -> Silent:

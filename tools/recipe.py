@@ -7,12 +7,15 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any
 
+import click
+
 from tinygraph import optim
 from tinygraph.data import augment
 from tinygraph.data.augment import Augment
 from tinygraph.errors import UsageError
 from tinygraph.nn.module import Module
 from tinygraph.optim import Optimizer, Schedule, cosine, multi_step, warm_up
+from tinygraph.tools.options import F
 
 SCHEDULES = ("constant", "cosine", "step")
 _AUGMENTATION = re.compile(r"(flip)|(shift|crop)=([1-9]\d{0,3})")
@@ -36,11 +39,58 @@ class Rule:
 OPTIMIZERS = {
     "sgd": Rule("SGD", 0.05, 0.9),
     "adam": Rule("Adam", 1e-3),
-    "adamw": Rule("AdamW", 5e-3),
+    "adamw": Rule("AdamW", 3e-3),
     "adagrad": Rule("AdaGrad", 1e-2),
     "adadelta": Rule("AdaDelta", 1.0),
     "rmsprop": Rule("RMSprop", 1e-3, 0.0),
 }
+
+
+_COUNT = click.IntRange(min=1)
+_SIZE = click.FloatRange(min=0)
+_SHARE = click.FloatRange(0, 1, max_open=True)
+_RATES = ", ".join(f"{name} {rule.lr:g}" for name, rule in OPTIMIZERS.items())
+
+_OPTIONS = (
+    click.option("--epochs", type=_COUNT, default=30, show_default=True, help="Times through the images."),
+    click.option("-b", "--batch-size", type=_COUNT, default=64, show_default=True, help="Images an update."),
+    click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="adamw", show_default=True),
+    click.option("--lr", type=_SIZE, help=f"Highest learning rate [{_RATES}]."),
+    click.option("--momentum", type=_SIZE, help="Of sgd [0.9] and rmsprop [0]."),
+    click.option("--weight-decay", type=_SIZE, help="Of weights; biases and BatchNorm have none [0; adamw 0.01]."),
+    click.option(
+        "--schedule",
+        type=click.Choice(SCHEDULES),
+        default="cosine",
+        show_default=True,
+        help="How the rate falls; step: to a tenth after 1/2, and again after 3/4 of the epochs.",
+    ),
+    click.option("--warmup", type=click.IntRange(min=0), help="Epochs in which the rate rises [1, if there are more]."),
+    click.option(
+        "--label-smoothing",
+        type=_SHARE,
+        default=0.1,
+        show_default=True,
+        help="Share of a label that is spread over all classes.",
+    ),
+    click.option(
+        "--clip-norm", type=click.FloatRange(min=0, min_open=True), help="Gradients are scaled down to this norm."
+    ),
+    click.option("--augment", metavar="LIST", help="Of flip, shift=PIXELS, crop=PIXELS; or none [digits: crop=1]."),
+    click.option("--held-out", type=_SHARE, default=0.2, show_default=True, help="Share of each class to judge by."),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of weights, order, held-out images [0]."
+    ),
+    click.option("--freeze", multiple=True, metavar="PATTERN", help="Parameters to leave alone: 'layer1.*'."),
+    click.option("--no-decay", multiple=True, metavar="PATTERN", help="More parameters without weight decay."),
+)
+
+
+def recipe_options(command: F) -> F:
+    """The options that are fields of a Recipe."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
 
 
 @dataclass(frozen=True)

@@ -18,37 +18,22 @@ from tinygraph.tools.checkpoints import Checkpoint, Progress, Record, RunFolder
 from tinygraph.tools.fit import Training, loss_and_accuracy
 from tinygraph.tools.options import report_options
 from tinygraph.tools.output import Output, note
-from tinygraph.tools.recipe import OPTIMIZERS, SCHEDULES, Recipe
+from tinygraph.tools.recipe import Recipe, recipe_options
 from tinygraph.tools.task import DIGITS, Task
 from tinygraph.trace import Spec
 from tinygraph.training import train_step
 
 SCHEMA = 1
-_RATES = ", ".join(f"{name} {rule.lr:g}" for name, rule in OPTIMIZERS.items())
-_BEGUN = 128  # and the number of the signal is the exit status, as shells have it
+_STOPPED = 128  # plus the number of the signal: the exit status, as shells have it
 
 
 @click.command("train")
 @click.argument("model")
 @click.option("--data", metavar="digits|DIR", help="Bundled digits, or a folder with a folder for each class.")
-@click.option("--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="Times through the images.")
-@click.option("-b", "--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images a step.")
-@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="adamw", show_default=True)
-@click.option("--lr", type=click.FloatRange(min=0), help=f"Highest learning rate [{_RATES}].")
-@click.option("--momentum", type=click.FloatRange(min=0), help="Of sgd [0.9] and rmsprop [0].")
-@click.option("--weight-decay", type=click.FloatRange(min=0), help="Of weights, not of biases [0; adamw 0.01].")
-@click.option("--schedule", type=click.Choice(SCHEDULES), default="cosine", show_default=True, help="Of the rate.")
-@click.option("--warmup", type=click.IntRange(min=0), help="Epochs in which the rate rises [1, if there are more].")
-@click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Share spread evenly.")
-@click.option("--clip-norm", type=click.FloatRange(min=0, min_open=True), help="Longest gradient.")
-@click.option("--augment", metavar="LIST", help="Of flip, shift=PIXELS, crop=PIXELS; or none [digits: crop=1].")
-@click.option("--held-out", type=click.FloatRange(0, 1, max_open=True), default=0.2, show_default=True, help="Share.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of weights, order and held-out images.")
-@click.option("--input-size", "input_sizes", multiple=True, metavar="SIZE", help="1,3,64,64, where the model can.")
-@click.option("--weights", metavar="FILE", help="Start from these: safetensors.")
-@click.option("--freeze", multiple=True, metavar="PATTERN", help="Parameters to leave alone: 'layer1.*'.")
-@click.option("--no-decay", multiple=True, metavar="PATTERN", help="More parameters without weight decay.")
-@click.option("--threads", type=click.IntRange(min=1), help="[all cores]")
+@recipe_options
+@click.option("--input-size", "input_sizes", multiple=True, metavar="SIZE", help="Size of the images, as for summary.")
+@click.option("--weights", metavar="FILE", help="safetensors to start from.")
+@click.option("--threads", type=click.IntRange(min=1), help="To compute with [all cores].")
 @click.option("--resume", is_flag=True, help="Go on where the run in the folder stopped.")
 @click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a run.")
 @click.option("-o", "--output", default="run", show_default=True, metavar="DIR", help="Folder of the run.")
@@ -76,6 +61,8 @@ def command(
     number; options that are left out are those of the run. A run with --schedule constant may be
     resumed with more --epochs; other schedules are made for the epochs that they began with.
     """
+    if resume and overwrite:
+        raise UsageError("--resume keeps the run in the folder, --overwrite replaces it: give one of them")
     folder = RunFolder(output)
     old = folder.load() if resume else None
     if old is not None:
@@ -93,7 +80,7 @@ def command(
     signal = training.run()
     if signal:
         _tell_stop(training, model)
-        return _BEGUN + signal
+        return _STOPPED + signal
     Output().write(_json(task, training) if style == "json" else _text(task, training))
     _tell_use(task, training)
     return 0
@@ -139,8 +126,8 @@ def _resumed(
         changes.append("--weights")
     if changes:
         raise UsageError(
-            f"--resume goes on with what the run was begun with, which is not this {', '.join(changes)}; "
-            "to train further in another way, begin a run with --weights"
+            f"the run was begun with another {', '.join(changes)}: leave that out to resume it, "
+            "or begin a new run that starts from its --weights"
         )
     return old | {"recipe": asdict(wanted), "data": data or old["data"]}
 

@@ -41,7 +41,20 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def arguments(data: str, folder: Path, *more: str, model: str = LEARNER) -> list[str]:
     """A short training: 24 images in batches of 5, 3 epochs."""
-    few = ["--epochs", "3", "-b", "5", "--lr", "0.01", "--augment", "flip,shift=1", "-o", str(folder)]
+    few = [
+        "--epochs",
+        "3",
+        "-b",
+        "5",
+        "--lr",
+        "0.01",
+        "--augment",
+        "flip,shift=1",
+        "--label-smoothing",
+        "0",
+        "-o",
+        str(folder),
+    ]
     return ["train", model, "--data", data, *SIZE, *few, *more]
 
 
@@ -89,6 +102,21 @@ def test_it_learns_and_what_it_learnt_can_be_used(colours: str, tmp_path: Path) 
         run = ["run", LEARNER, *SIZE, "--weights", str(folder / "best.safetensors"), "--top", "1"]
         answer = invoke(*run, "--input", f"{colours}/{name}/0.png", "--format", "json").stdout
         assert json.loads(answer)["outputs"]["output"]["top"][0][0]["class"] == place
+
+
+def test_what_was_learnt_goes_into_an_onnx_file(colours: str, whole: Path, tmp_path: Path) -> None:
+    learnt = ["--weights", str(whole / "last.safetensors")]
+    file = str(tmp_path / "learner.onnx")
+    text = invoke("optimize", LEARNER, *SIZE, *learnt, "-o", file, "--explain").stdout
+    assert any(line.startswith("fold_batch_norm") for line in text.splitlines())
+    image = ["--input", f"{colours}/red/0.png", "--format", "json"]
+    folded, plain = (
+        json.loads(invoke("run", *arguments, *image).stdout)["outputs"]["output"]["values"]
+        for arguments in ((file,), (LEARNER, *SIZE, *learnt))
+    )
+    np.testing.assert_allclose(folded, plain, rtol=1e-4, atol=1e-6)
+    invoke("run", LEARNER, *SIZE, *learnt, *image)
+    assert "has its own weights" in complaint("optimize", file, *learnt)
 
 
 def test_the_log_tells_each_epoch(whole: Path) -> None:
@@ -286,15 +314,15 @@ def test_a_constant_rate_can_go_on_for_longer(colours: str, tmp_path: Path) -> N
     constant = ["--schedule", "constant", "--warmup", "1"]
     invoke(*arguments(colours, tmp_path / "long", *constant, "--epochs", "4"))
     invoke(*arguments(colours, tmp_path / "short", *constant, "--epochs", "3"))
-    assert "not this --epochs;" in complaint(*resume(tmp_path / "short", "--epochs", "2"))
+    assert "another --epochs:" in complaint(*resume(tmp_path / "short", "--epochs", "2"))
     invoke(*resume(tmp_path / "short", "--epochs", "4"))
     same(tmp_path / "long", tmp_path / "short")
 
 
 def test_a_run_goes_on_as_it_was_begun(colours: str, whole: Path, tmp_path: Path) -> None:
     said = complaint(*resume(whole, "--lr", "0.5", "--optimizer", "sgd", "--epochs", "9", "--seed", "0"))
-    assert "not this --epochs, --optimizer, --lr;" in said
-    assert f"not this MODEL ({LEARNER})" in complaint("train", NETS + "tiny", "--resume", "-o", str(whole))
+    assert "begun with another --epochs, --optimizer, --lr: leave" in said
+    assert f"begun with another MODEL ({LEARNER}):" in complaint("train", NETS + "tiny", "--resume", "-o", str(whole))
     assert "--weights" in complaint(*resume(whole, "--weights", "x.safetensors"))
     assert "--input-size" in complaint(*resume(whole, "--input-size", "1,3,9,9"))
     invoke(*arguments(colours, whole, "--resume"))  # all of it said again
@@ -334,14 +362,15 @@ def test_an_old_run_is_not_replaced_unasked(colours: str, tmp_path: Path) -> Non
     assert len(log(folder)) == 3
 
 
-@pytest.mark.parametrize("damage", ["cut", "other", "texts"])
+@pytest.mark.parametrize("damage", ["cut", "other", "texts", "position"])
 def test_a_damaged_state_is_refused(whole: Path, tmp_path: Path, damage: str) -> None:
     state = tmp_path / "last.state.safetensors"
     if damage == "cut":
         state.write_bytes((whole / state.name).read_bytes()[:-9])
     else:
-        told = {"other": None, "texts": {"tinygraph": '{"schema": 1, "progress": {"epoch": "x"}}'}}[damage]
-        weights.save({"x": np.zeros(3)}, state, told)
+        position = {"texts": {"epoch": "x", "log": []}, "position": {"epoch": 7, "log": []}}
+        told = json.dumps({"schema": 1, "settings": {}, "progress": position.get(damage)})
+        weights.save({"x": np.zeros(3)}, state, None if damage == "other" else {"tinygraph": told})
     assert "damaged" in complaint(*resume(tmp_path))
 
 
@@ -411,6 +440,7 @@ def test_an_image_that_cannot_be_read_is_named(colours: str, tmp_path: Path) -> 
         (["--input-size", "1,1,8,8"], "--input-size is given 2 times"),
         (["-o", __file__], "is a file: name a folder"),
         (["-o", __file__ + "/run"], "cannot write into"),
+        (["--resume", "--overwrite"], "give one of them"),
         (["--resume", "-o", "nowhere"], "there is nothing to resume in nowhere"),
     ],
 )
