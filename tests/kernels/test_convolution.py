@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -10,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygraph.kernels import im2col, taps
-from tinygraph.kernels.col2im import Col2im, PointwiseTranspose
+from tinygraph.kernels import columns, im2col, taps
 from tinygraph.kernels.geometry import Geometry, put_into_border
 from tinygraph.kernels.im2col import Im2col, Im2colWeightGrad, Pointwise
+from tinygraph.kernels.phases import Phases, PointwiseTranspose
 from tinygraph.kernels.scratch import Array, carve, room
 
 
@@ -51,6 +53,7 @@ def geometries(draw: Any, pointwise: bool = False, dense: bool = False) -> Geome
 
 
 BUDGETS = st.sampled_from([1, 300, 5000, 1 << 20])  # bytes of a block: from one row at a time to everything at once
+WORKERS = st.integers(1, 3)
 LAYOUTS = st.sampled_from(["contiguous", "transposed", "gaps"])
 
 
@@ -90,9 +93,15 @@ def compare(found: Array, wanted: Array) -> None:
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12 * max(1.0, np.abs(wanted).max(initial=0.0)))
 
 
-def blocks_of(budget: int) -> Any:
-    """Small blocks, of single images; or large ones, of images side by side."""
-    return patch.multiple(im2col, _COLUMN_BYTES=budget, _FEWEST_COLUMNS=1 if budget < 1 << 20 else 256)
+@contextmanager
+def blocks_of(budget: int) -> Iterator[None]:
+    """Small blocks, of single images; or large ones, of images side by side. All of them worth several threads."""
+    small = budget < 1 << 20
+    with (
+        patch.multiple(columns, _BLOCK_BYTES=budget, _FEW_POSITIONS=1 if small else 256),
+        patch.multiple(im2col, _WORTH_SHARING=1, _CHANNELS_OF_A_WORKER=1, _LARGE_WEIGHT=40),
+    ):
+        yield
 
 
 def check_convolution(routine: Any, g: Geometry, layout: str, biased: bool) -> None:
@@ -104,18 +113,19 @@ def check_convolution(routine: Any, g: Geometry, layout: str, biased: bool) -> N
     compare(result(routine, (g.batch, g.filters, *g.out), x, w, b), wanted)
 
 
-@given(geometries(), BUDGETS, LAYOUTS, st.booleans())
+@given(geometries(), BUDGETS, WORKERS, LAYOUTS, st.booleans())
 @settings(max_examples=150, deadline=None)
-def test_im2col(g: Geometry, budget: int, layout: str, biased: bool) -> None:
+def test_im2col(g: Geometry, budget: int, workers: int, layout: str, biased: bool) -> None:
     with blocks_of(budget):
-        check_convolution(Im2col(g), g, layout, biased)
+        check_convolution(Im2col(g, workers), g, layout, biased)
 
 
-@given(geometries(pointwise=True), LAYOUTS, st.booleans())
+@given(geometries(pointwise=True), WORKERS, LAYOUTS, st.booleans())
 @settings(max_examples=50, deadline=None)
-def test_pointwise(g: Geometry, layout: str, biased: bool) -> None:
+def test_pointwise(g: Geometry, workers: int, layout: str, biased: bool) -> None:
     assert g.is_pointwise
-    check_convolution(Pointwise(g), g, layout, biased)
+    with blocks_of(1):
+        check_convolution(Pointwise(g, workers), g, layout, biased)
 
 
 def check_transpose(routine: Any, g: Geometry, layout: str, biased: bool) -> None:
@@ -127,26 +137,27 @@ def check_transpose(routine: Any, g: Geometry, layout: str, biased: bool) -> Non
     compare(result(routine, (g.batch, g.channels, *g.sizes), y, w, b), wanted)
 
 
-@given(geometries(), BUDGETS, LAYOUTS, st.booleans())
+@given(geometries(), BUDGETS, WORKERS, LAYOUTS, st.booleans())
 @settings(max_examples=150, deadline=None)
-def test_col2im(g: Geometry, budget: int, layout: str, biased: bool) -> None:
+def test_transposed_by_phases(g: Geometry, budget: int, workers: int, layout: str, biased: bool) -> None:
     with blocks_of(budget):
-        check_transpose(Col2im(g), g, layout, biased)
+        check_transpose(Phases(g, workers), g, layout, biased)
 
 
-@given(geometries(dense=True), LAYOUTS, st.booleans())
+@given(geometries(dense=True), WORKERS, LAYOUTS, st.booleans())
 @settings(max_examples=50, deadline=None)
-def test_pointwise_transpose(g: Geometry, layout: str, biased: bool) -> None:
+def test_pointwise_transpose(g: Geometry, workers: int, layout: str, biased: bool) -> None:
     assert g.is_dense
-    check_transpose(PointwiseTranspose(g), g, layout, biased)
+    with blocks_of(1):
+        check_transpose(PointwiseTranspose(g, workers), g, layout, biased)
 
 
-@given(geometries(), BUDGETS, LAYOUTS)
+@given(geometries(), BUDGETS, WORKERS, LAYOUTS)
 @settings(max_examples=150, deadline=None)
-def test_weight_gradient(g: Geometry, budget: int, layout: str) -> None:
+def test_weight_gradient(g: Geometry, budget: int, workers: int, layout: str) -> None:
     x, w, y = arrays(g, layout)
     with blocks_of(budget):
-        found = result(Im2colWeightGrad(g), w.shape, x, y)
+        found = result(Im2colWeightGrad(g, workers), w.shape, x, y)
     compare(found, taps.correlate(x, y, g.kernel, **attributes(g)))
 
 
@@ -164,8 +175,8 @@ def test_the_three_plain_routines_are_transposes_of_one_trilinear_form(g: Geomet
 
 def test_a_block_takes_no_more_scratch_memory_than_it_says() -> None:
     g = Geometry(1, 64, 64, (56, 56), (56, 56), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, np.dtype(np.float32))
-    bordered = 64 * 58 * 58 * 4
-    assert Im2col(g).workspace <= bordered + (1 << 20) + 64
+    weight = 64 * 64 * 9 * 4
+    assert Im2col(g).workspace <= weight + (3 << 19) + (1 << 20)
 
 
 def test_scratch_arrays_lie_apart_on_cache_lines() -> None:

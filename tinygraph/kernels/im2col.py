@@ -1,103 +1,148 @@
-"""Convolution and its weight gradient as matrix products of columns, block by block.
-
-A column holds the numbers of one window, so that a block of columns [depth, positions] times
-the weight matrix [filters, depth] is a block of the result. Source: Chellapilla, Puri and
-Simard 2006, High Performance Convolutional Neural Networks for Document Processing.
-"""
+"""Convolution and its weight gradient as matrix products of columns, block by block, see columns.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
+from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.geometry import Geometry, put_into_border, windows
+from tinygraph.kernels.columns import Axis, Block, Columns, Correlation, Filling, Index
+from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.scratch import Array, carve, room
+from tinygraph.kernels.workers import shares, together
 
-# The columns of a block are written and read once: they should still be in the L2 cache
-# (1 to 2 MiB a core) when the matrix product reads them.
-_COLUMN_BYTES = 1 << 20
-# Below so many columns a matrix product spends its time on reading the weights again.
-_FEWEST_COLUMNS = 256
+# Weights of more numbers are packed by all workers, and their gradient is divided by channels, not by images.
+_LARGE_WEIGHT = 1 << 16
+_CHANNELS_OF_A_WORKER = 8
+# Fewer multiply-adds are done before another thread has begun.
+_WORTH_SHARING = 1 << 19
 
 
-class Blocks:
-    """How a convolution's columns are divided: some rows of one image, or some whole images.
+def sharing(g: Geometry, workers: int) -> int:
+    """How many workers a convolution is worth."""
+    return workers if g.batch * g.filters * g.positions * g.depth >= _WORTH_SHARING else 1
 
-    Columns are [products, groups, depth, positions]. Each image has a product of its own; images
-    that are too small for one lie side by side in a single product.
+
+def correlation(g: Geometry) -> Correlation:
+    """A convolution as a correlation."""
+    axes = zip(g.sizes, g.out, g.stride, g.kernel, g.dilation, g.padding, strict=True)
+    return Correlation(
+        g.batch,
+        g.groups,
+        g.channels // g.groups,
+        g.filters // g.groups,
+        tuple(Axis(n, o, s, k, d, -front) for n, o, s, k, d, (front, _) in axes),
+        g.dtype,
+    )
+
+
+def grouped(x: Array, groups: int) -> Array:
+    """[N, C, *] as [N, groups, C / groups, *]."""
+    return x.reshape(len(x), groups, -1, *x.shape[2:])
+
+
+class Products:
+    """Blocks of a correlation: columns, products with the weight, their sum.
+
+    Args:
+        c: the correlation.
+        workers: see Columns.
+        channels_first: see Columns.
+        direct: whether the products can be written where the result belongs.
+
+    Attributes:
+        scratch: shapes of the memory that each worker needs.
     """
 
-    def __init__(self, g: Geometry) -> None:
-        self.g = g
-        self.row = g.positions // g.out[0]
-        wanted = max(_COLUMN_BYTES // (g.groups * g.depth * g.dtype.itemsize), _FEWEST_COLUMNS)
-        self.rows = min(max(wanted // self.row, 1), g.out[0])
-        self.images = min(max(wanted // g.positions, 1), g.batch) if self.rows == g.out[0] else 1
-        self.joined = self.images > 1 and g.positions < _FEWEST_COLUMNS
-        self.padded = (self.images, g.channels, *g.padded) if g.is_padded else (0,)
-        self.columns = (self.images * g.groups * g.depth * self.rows * self.row,)
-        self.sides = (self.images * g.filters * g.positions,) if self.joined else (0,)
+    def __init__(self, c: Correlation, workers: int, channels_first: bool, direct: bool) -> None:
+        self.c = c
+        self.columns = columns = Columns(c, workers, channels_first)
+        self.direct = direct and not columns.joined
+        self.whole = (slice(None),) * (len(c.axes) - 1)
+        side = c.groups * c.filters * columns.positions
+        terms = columns.products if columns.products > 1 else 0
+        self.scratch = (*columns.shapes, (terms * side,), (0,) if self.direct else (side,))
+        self.parts = [columns.blocks[part] for part in shares(len(columns.blocks), workers)]
 
-    def __iter__(self) -> Iterator[tuple[slice, slice]]:
-        """The images and rows of each block."""
-        batch, height = self.g.batch, self.g.out[0]
-        for first in range(0, batch, self.images):
-            for top in range(0, height, self.rows):
-                yield slice(first, min(first + self.images, batch)), slice(top, min(top + self.rows, height))
+    def bind(self, blocks: Sequence[Block], memory: Sequence[Array]) -> list[Step]:
+        """How some blocks are computed with memory of the shapes `scratch`."""
+        columns = self.columns
+        frame, gathered, terms, sides = memory
+        steps = []
+        for before, block in zip([None, *blocks], blocks, strict=False):
+            filling = columns.bind(block, before, frame, gathered)
+            products = columns.side(block, terms, columns.products) if columns.products > 1 else None
+            side = None if self.direct else columns.side(block, sides)
+            by_image = None if side is None else columns.images_of(side, block)
+            steps.append(Step(filling, products, side, by_image, (block.images, ..., block.rows, *self.whole)))
+        return steps
 
-    def part(self, y: Array, images: slice, rows: slice) -> Array:
-        """What a block makes or reads of y [batch, groups, filters / groups, positions]."""
-        return y[images, :, :, rows.start * self.row : rows.stop * self.row]
 
-    def side(self, part: Array, scratch: Array) -> Array:
-        """Room for such a part as one side of the products: itself, or scratch of shape `sides`."""
-        if not self.joined:
-            return part
-        n, groups, filters, positions = part.shape
-        return scratch[: part.size].reshape(1, groups, filters, n * positions)
+@dataclass(frozen=True)
+class Step:
+    """A block of a correlation: columns, products with the weight, their sum.
 
-    def images_of(self, side: Array, part: Array) -> Array:
-        """A side of the products, image by image as in the part."""
-        if not self.joined:
-            return side
-        n, groups, filters, positions = part.shape
-        return np.moveaxis(side.reshape(groups, filters, n, positions), 2, 0)
+    Attributes:
+        filling: makes the columns.
+        products: memory of those that are added up; None if there is one.
+        side: memory of the result [images or 1, groups, filters, positions]; None if it can be made in its place.
+        by_image: the same memory, as it stands in the result.
+        place: of the result.
+    """
 
-    def windows(self, columns: Array, images: slice, rows: slice) -> Array:
-        """Columns, as a flat array, window by window: [n, channels, *kernel, rows, ...]."""
-        g = self.g
-        n, out = images.stop - images.start, (rows.stop - rows.start, *g.out[1:])
-        if not self.joined:
-            return columns.reshape(n, g.channels, *g.kernel, *out)
-        return np.moveaxis(columns.reshape(g.channels, *g.kernel, n, *out), 1 + len(out), 0)
+    filling: Filling
+    products: Array | None
+    side: Array | None
+    by_image: Array | None
+    place: Index
 
-    def matrices(self, columns: Array, images: slice) -> Array:
-        """Columns, as a flat array, as [products, groups, depth, positions]."""
-        products = 1 if self.joined else images.stop - images.start
-        return columns.reshape(products, self.g.groups, self.g.depth, -1)
-
-    def fill(self, x: Array, padded: Array, columns: Array) -> Iterator[tuple[slice, slice, Array]]:
-        """Block after block, its images and rows and the columns of x there.
+    def run(self, x: Array, matrices: Array, b: Array | None, y: Array) -> None:
+        """Computes a part of y [batch, groups, filters, *out].
 
         Args:
-            x: [batch, channels, *sizes].
-            padded: scratch of that shape.
-            columns: scratch of that shape.
+            x: [batch, groups, channels, *sizes].
+            matrices: the weight, [products, groups, filters, depth].
+            b: [groups, filters, 1], or None.
+            y: the result.
         """
-        g = self.g
-        view = x
-        for images, rows in self:
-            if rows.start == 0:
-                block = x[images]
-                if g.is_padded:
-                    put_into_border(block, g.padding, padded[: len(block)])
-                    block = padded[: len(block)]
-                view = windows(block, g)
-            part = view[(slice(None),) * (2 + len(g.kernel)) + (rows,)]
-            filled = columns[: part.size]
-            self.windows(filled, images, rows)[...] = part
-            yield images, rows, self.matrices(filled, images)
+        self.filling.fill(x)
+        target = y[self.place]
+        side = target.reshape(*target.shape[:3], -1) if self.side is None else self.side
+        if self.products is None:
+            np.matmul(matrices[0], self.filling.views[0], out=side)
+        else:
+            for matrix, view, product in zip(matrices, self.filling.views, self.products, strict=True):
+                np.matmul(matrix, view, out=product)
+            np.add.reduce(self.products, 0, out=side)
+        if b is not None:
+            side += b
+        if self.by_image is not None:
+            target[...] = self.by_image
+
+
+def run_steps(steps: Sequence[Step], x: Array, matrices: Array, b: Array | None, y: Array) -> None:
+    """One step after the other."""
+    for step in steps:
+        step.run(x, matrices, b, y)
+
+
+class Bound:
+    """What `make` makes of scratch memory, made once as long as the memory is the same."""
+
+    def __init__(self, make: Callable[[Array], Any]) -> None:
+        self._make = make
+        self._last: tuple[Array | None, Any] = (None, None)
+
+    def __call__(self, workspace: Array) -> Any:
+        memory, made = self._last
+        if memory is not workspace:
+            made = self._make(workspace)
+            self._last = workspace, made  # at once: several threads may come with memory of their own
+        return made
 
 
 class Im2col:
@@ -105,26 +150,57 @@ class Im2col:
 
     algorithm = "im2col"
 
-    def __init__(self, g: Geometry) -> None:
+    def __init__(self, g: Geometry, workers: int = 1) -> None:
         self.g = g
-        self.blocks = blocks = Blocks(g)
-        self.scratch = (blocks.padded, blocks.columns, blocks.sides)
+        self.workers = sharing(g, workers)
+        self.products = products = Products(correlation(g), self.workers, channels_first=True, direct=True)
+        self.packed = (0,) if products.columns.channels_first else (g.filters * g.depth,)
+        self.scratch = (self.packed, *products.scratch * len(products.parts))
         self.workspace = room(g.dtype, *self.scratch)
+        self.bound = Bound(self._bind)
 
     def run(self, x: Array, w: Array, b: Array | None, y: Array, workspace: Array) -> None:
         """Computes y [batch, filters, *out], C-contiguous."""
         g = self.g
-        padded, filled, sides = carve(workspace, g.dtype, *self.scratch)
-        matrix, y = g.matrix(w), g.matrices(y)
+        packed, parts = self.bound(workspace)
+        x, y = grouped(x, g.groups), grouped(y, g.groups)
         bias = None if b is None else b.reshape(g.groups, -1, 1)
-        for images, rows, columns in self.blocks.fill(x, padded, filled):
-            part = self.blocks.part(y, images, rows)
-            product = self.blocks.side(part, sides)
-            np.matmul(matrix, columns, out=product)
-            if bias is not None:
-                product += bias
-            if product is not part:
-                part[...] = self.blocks.images_of(product, part)
+        matrices = self._matrices(w, packed)
+        together([partial(run_steps, steps, x, matrices, bias, y) for steps in parts])
+
+    def _bind(self, workspace: Array) -> tuple[Array, list[list[Step]]]:
+        packed, *memory = carve(workspace, self.g.dtype, *self.scratch)
+        products = self.products
+        return packed, [products.bind(blocks, memory[4 * i : 4 * i + 4]) for i, blocks in enumerate(products.parts)]
+
+    def _matrices(self, w: Array, memory: Array) -> Array:
+        """The weight as [products, groups, filters, depth], in the order of the columns' depth."""
+        g, columns = self.g, self.products.columns
+        if columns.channels_first:
+            return g.matrix(w)[np.newaxis]
+        channels = g.channels // g.groups
+        packed = memory.reshape(columns.products, g.filters, *columns.taps, channels)
+
+        def pack(filters: slice) -> None:
+            for number, place, tap in columns.every_tap():
+                packed[(number, filters, *place)] = w[(filters, slice(None), *tap)]
+
+        together([partial(pack, part) for part in shares(g.filters, packers(w, self.workers))])
+        return packed.reshape(columns.products, g.groups, -1, columns.depth)
+
+
+def packers(w: Array, workers: int) -> int:
+    """How many workers the packing of a weight is worth."""
+    return workers if w.size >= _LARGE_WEIGHT else 1
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one worker does of a weight gradient: some blocks for some channels."""
+
+    channels: slice
+    columns: Columns
+    blocks: Sequence[Block]
 
 
 class Im2colWeightGrad:
@@ -132,28 +208,105 @@ class Im2colWeightGrad:
 
     algorithm = "im2col"
 
-    def __init__(self, g: Geometry) -> None:
+    def __init__(self, g: Geometry, workers: int = 1) -> None:
         self.g = g
-        self.blocks = blocks = Blocks(g)
-        products = 1 if blocks.joined else blocks.images
-        self.scratch = (blocks.padded, blocks.columns, blocks.sides, (products, *g.matrix_shape))
+        c = correlation(g)
+        self.by_channels = g.filters * g.depth >= _LARGE_WEIGHT and c.channels >= _CHANNELS_OF_A_WORKER * workers
+        self.parts = list(_parts(c, sharing(g, workers), self.by_channels))
+        self.scratch = [shape for part in self.parts for shape in _scratch(part)]
         self.workspace = room(g.dtype, *self.scratch)
+        self.bound = Bound(self._bind)
 
     def run(self, x: Array, cotangent: Array, w: Array, workspace: Array) -> None:
         """Computes w [filters, channels / groups, *kernel], C-contiguous."""
         g = self.g
-        padded, filled, sides, products = carve(workspace, g.dtype, *self.scratch)
-        w, cotangent = g.matrix(w), g.matrices(cotangent)
-        w[...] = 0
-        for images, rows, columns in self.blocks.fill(x, padded, filled):
-            part = self.blocks.part(cotangent, images, rows)
-            side = self.blocks.side(part, sides)
-            if side is not part:
-                self.blocks.images_of(side, part)[...] = part
-            out = products[: len(side)]
-            np.matmul(side, columns.swapaxes(2, 3), out=out)
-            for product in out:
-                w += product
+        x, cotangent, w = grouped(x, g.groups), grouped(cotangent, g.groups), w.reshape(g.groups, -1, *w.shape[1:])
+        sums = self.bound(workspace)
+        together([partial(self._sum, part, x, cotangent, w) for part in sums])
+        if not self.by_channels:
+            first, *others = sums
+            for other in others:
+                first.total += other.total
+            self._store(first, w)
+
+    def _bind(self, workspace: Array) -> list[_Sum]:
+        memory = list(carve(workspace, self.g.dtype, *self.scratch))
+        return [_Sum(part, *memory[6 * i : 6 * i + 6]) for i, part in enumerate(self.parts)]
+
+    def _sum(self, part: _Sum, x: Array, cotangent: Array, w: Array) -> None:
+        part.run(x, cotangent)
+        if self.by_channels:
+            self._store(part, w)
+
+    def _store(self, part: _Sum, w: Array) -> None:
+        columns, sums = part.columns, part.total
+        c = columns.c
+        inner = (c.channels, *columns.taps) if columns.channels_first else (*columns.taps, c.channels)
+        sums = sums.reshape(columns.products, c.groups, c.filters, *inner)
+        if not columns.channels_first:
+            sums = np.moveaxis(sums, -1, 3)
+        for number, place, tap in columns.every_tap():
+            w[(slice(None), slice(None), part.channels, *tap)] = sums[(number, *(slice(None),) * 3, *place)]
+
+
+def _parts(c: Correlation, workers: int, by_channels: bool) -> Iterator[_Part]:
+    if by_channels:
+        for channels in shares(c.channels, workers):
+            part = replace(c, channels=channels.stop - channels.start)
+            columns = Columns(part, 1, channels_first=True, terms=_weight(part))
+            yield _Part(channels, columns, columns.blocks)
+    else:
+        columns = Columns(c, workers, channels_first=True, terms=_weight(c))
+        for blocks in shares(len(columns.blocks), workers):
+            yield _Part(slice(None), columns, columns.blocks[blocks])
+
+
+def _weight(c: Correlation) -> int:
+    """Numbers of the weight."""
+    return c.groups * c.filters * c.channels * prod(c.taps)
+
+
+class _Sum:
+    """A part's sum of products, in scratch memory of the shapes `_scratch`."""
+
+    def __init__(
+        self, part: _Part, frame: Array, gathered: Array, sides: Array, products: Array, sums: Array, total: Array
+    ) -> None:
+        self.columns = columns = part.columns
+        self.channels = part.channels
+        self.sums, self.total = sums, total
+        self.steps = []
+        for before, block in zip([None, *part.blocks], part.blocks, strict=False):
+            filling = columns.bind(block, before, frame, gathered)
+            side = columns.side(block, sides)
+            self.steps.append((block, filling, side, columns.images_of(side, block), products[:, : len(side)]))
+
+    def run(self, x: Array, cotangent: Array) -> None:
+        """Computes `total` from x [batch, groups, channels, *sizes] and cotangent [batch, groups, filters, *out]."""
+        x = x[:, :, self.channels]
+        self.total[...] = 0
+        for block, filling, memory, by_image, products in self.steps:
+            source = cotangent[block.images, :, :, block.rows]
+            if self.columns.joined or not source[0, 0, 0].flags.c_contiguous:
+                by_image[...] = source
+                side = memory
+            else:
+                side = source.reshape(*source.shape[:3], -1)
+            filling.fill(x)
+            for view, product in zip(filling.views, products, strict=True):
+                np.matmul(side, view.swapaxes(-1, -2), out=product)
+            self.total += np.add.reduce(products, 1, out=self.sums)
+
+
+def _scratch(part: _Part) -> Iterator[tuple[int, ...]]:
+    """Columns, a side of the products, the products of a block, their sum, and the sum of all blocks."""
+    columns, c = part.columns, part.columns.c
+    matrix = (c.groups, c.filters, columns.depth)
+    yield from columns.shapes
+    yield (c.groups * c.filters * columns.positions,)
+    yield (columns.products, 1 if columns.joined else columns.blocks[0].size, *matrix)
+    yield (columns.products, *matrix)
+    yield (columns.products, *matrix)
 
 
 class Pointwise:
@@ -161,21 +314,32 @@ class Pointwise:
 
     algorithm = "gemm"
 
-    def __init__(self, g: Geometry) -> None:
+    def __init__(self, g: Geometry, workers: int = 1) -> None:
         self.g = g
         self.gathered = (0,) if g.is_dense else (g.batch, g.channels, *g.out)
         self.workspace = room(g.dtype, self.gathered)
+        workers = sharing(g, workers)
+        self.images = shares(g.batch, workers) if g.batch >= workers else [slice(0, g.batch)]
+        self.filters = shares(g.filters // g.groups, workers // len(self.images) if g.is_dense else 1)
 
     def run(self, x: Array, w: Array, b: Array | None, y: Array, workspace: Array) -> None:
         """Computes y [batch, filters, *out], C-contiguous."""
         g = self.g
+        (gathered,) = carve(workspace, g.dtype, self.gathered)
+        y, w = g.matrices(y), g.matrix(w)
+        b = None if b is None else b.reshape(g.groups, -1, 1)
         if not g.is_dense:
-            (gathered,) = carve(workspace, g.dtype, self.gathered)
             steps = [slice(None, None, s) for s in g.stride]
-            gathered[...] = x[(slice(None), slice(None), *steps)]
-            x = gathered
-        matrix = x.reshape(g.batch, g.groups, g.depth, g.positions)
-        y = g.matrices(y)
-        np.matmul(g.matrix(w), matrix, out=y)
-        if b is not None:
-            y += b.reshape(g.groups, -1, 1)
+            x = x[(slice(None), slice(None), *steps)]
+
+        def run(images: slice, filters: slice) -> None:
+            part = x[images]
+            if not g.is_dense:
+                gathered[images] = part
+                part = gathered[images]
+            out = y[images, :, filters]
+            np.matmul(w[:, filters], part.reshape(len(part), g.groups, g.depth, g.positions), out=out)
+            if b is not None:
+                out += b[:, filters]
+
+        together([partial(run, images, filters) for images in self.images for filters in self.filters])

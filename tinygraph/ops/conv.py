@@ -173,7 +173,7 @@ class Conv(Convolution):
         g = self.geometry(x, self.infer(x, w, *bias), w.dims[2:])
         if g is None:
             return None
-        return prepared(Pointwise(g) if g.is_pointwise else Im2col(g))
+        return prepared(Pointwise(g, workers) if g.is_pointwise else Im2col(g, workers))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops.conv_transpose import ConvTranspose
@@ -229,7 +229,7 @@ class ConvWeightGrad(Convolution):
         g = self.geometry(types[0], types[1], self.kernel_size)
         if g is None:
             return None
-        routine = Im2colWeightGrad(g)
+        routine = Im2colWeightGrad(g, workers)
 
         def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
             routine.run(inputs[0], inputs[1], outputs[0], workspace)

@@ -10,7 +10,7 @@ from typing import Any
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Dim, TensorType
 from tinygraph.kernels import taps
-from tinygraph.kernels.col2im import Col2im, PointwiseTranspose
+from tinygraph.kernels.phases import Phases, PointwiseTranspose
 from tinygraph.ops.base import Exporter, Prepared, Tensor, Types, apply, floating, from_onnx, register, type_of
 from tinygraph.ops.conv import (
     Conv,
@@ -72,7 +72,7 @@ class ConvTranspose(Convolution):
         g = self.geometry(self.infer(x, w, *bias), x, w.dims[2:])
         if g is None:
             return None
-        return prepared(PointwiseTranspose(g) if g.is_dense else Col2im(g))
+        return prepared(PointwiseTranspose(g, workers) if g.is_dense else Phases(g, workers))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         x, w, *bias = inputs
