@@ -1,6 +1,6 @@
 """A graph as eager PyTorch runs it: node by node with torch.nn.functional, gradients by its autograd.
 
-For comparisons only: PyTorch is no dependency, and is imported when this module is.
+For comparisons only: PyTorch is no dependency, and is imported when it is needed.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch  # type: ignore[import-not-found, unused-ignore]
-import torch.nn.functional as F  # type: ignore[import-not-found, unused-ignore]
 
 from tinygraph.errors import UnsupportedOp
 from tinygraph.ir import Array, Graph, Node, Value
@@ -33,11 +31,14 @@ class Eager:
     """
 
     def __init__(self, graph: Graph) -> None:
+        import torch  # type: ignore[import-not-found, unused-ignore]
+
         self.graph = graph
-        unknown = sorted({node.op.name for node in graph.nodes} - set(_RULES) - {"batch_norm_train"})
+        self._rules = _rules()
+        unknown = sorted({node.op.name for node in graph.nodes} - set(self._rules) - {"batch_norm_train"})
         if unknown:
             raise UnsupportedOp(f"not written for PyTorch: {', '.join(unknown)}")
-        self.parameters: dict[str, torch.nn.Parameter] = {}
+        self.parameters: dict[str, Any] = {}
         self._fixed: dict[Value, Any] = {}
         for value in graph.data:
             tensor = torch.from_numpy(np.array(graph.array(value)))
@@ -62,6 +63,8 @@ class Eager:
 
     def __call__(self, *inputs: Any) -> list[Any]:
         """The outputs, next values of statistics aside; those move in place, as PyTorch's do."""
+        import torch
+
         live: dict[Value, Any] = {**self._fixed, **dict(zip(self.graph.inputs, inputs, strict=False))}
         for node in self._nodes:
             args = [live[v] for v in node.inputs]
@@ -70,10 +73,12 @@ class Eager:
             elif node in self._over:
                 live[node.outputs[0]] = torch.relu_(args[0])
             else:
-                live[node.outputs[0]] = _RULES[node.op.name](node.op, *args)
+                live[node.outputs[0]] = self._rules[node.op.name](node.op, *args)
         return [live[v] for v in self._results]
 
     def _batch_norm(self, node: Node, x: Any, gamma: Any, beta: Any) -> Any:
+        import torch.nn.functional as F  # type: ignore[import-not-found, unused-ignore]
+
         running = [self._named.get(f"{node.where.module}.{name}") for name in ("running_mean", "running_var")]
         tracked = self._named.get(f"{node.where.module}.num_batches_tracked")
         if tracked is not None:
@@ -84,6 +89,9 @@ class Eager:
 
 def trainer(eager: Eager, lr: float, momentum: float) -> Callable[[Array, Array], float]:
     """A training step by cross-entropy and torch.optim.SGD: step(x, labels) -> loss."""
+    import torch
+    import torch.nn.functional as F
+
     optimizer = torch.optim.SGD(eager.parameters.values(), lr, momentum=momentum)
 
     def step(x: Array, labels: Array) -> float:
@@ -100,66 +108,65 @@ def trainer(eager: Eager, lr: float, momentum: float) -> Callable[[Array, Array]
 _MAKERS = {"conv", "batch_norm", "batch_norm_train", "linear", "add"}
 
 
-def _padded(op: Any, x: Any, value: float = 0.0) -> tuple[Any, Sequence[int]]:
-    """x and the padding that PyTorch's function is given; uneven padding is done beforehand."""
-    if all(front == behind for front, behind in op.padding):
-        return x, [front for front, _ in op.padding]
-    return F.pad(x, [n for pair in reversed(op.padding) for n in pair], value=value), [0] * len(op.padding)
+def _rules() -> dict[str, Rule]:
+    """For each op that is known here: rule(op, *tensors) -> tensor."""
+    import torch
+    import torch.nn.functional as F
 
+    def padded(op: Any, x: Any, value: float = 0.0) -> tuple[Any, Sequence[int]]:
+        """x and the padding that PyTorch's function is given; uneven padding is done beforehand."""
+        if all(front == behind for front, behind in op.padding):
+            return x, [front for front, _ in op.padding]
+        return F.pad(x, [n for pair in reversed(op.padding) for n in pair], value=value), [0] * len(op.padding)
 
-def _conv(op: Any, x: Any, w: Any, b: Any = None) -> Any:
-    x, padding = _padded(op, x)
-    function = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(padding)]
-    return function(x, w, b, op.stride, padding, op.dilation, op.groups)
+    def conv(op: Any, x: Any, w: Any, b: Any = None) -> Any:
+        x, padding = padded(op, x)
+        function = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(padding)]
+        return function(x, w, b, op.stride, padding, op.dilation, op.groups)
 
+    def max_pool(op: Any, x: Any) -> Any:
+        x, padding = padded(op, x, -float("inf"))
+        function = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[len(padding)]
+        return function(x, op.kernel_size, op.stride, padding, op.dilation, op.ceil_mode)
 
-def _max_pool(op: Any, x: Any) -> Any:
-    x, padding = _padded(op, x, -float("inf"))
-    function = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[len(padding)]
-    return function(x, op.kernel_size, op.stride, padding, op.dilation, op.ceil_mode)
+    def avg_pool(op: Any, x: Any) -> Any:
+        padding = [front for front, _ in op.padding]
+        return F.avg_pool2d(x, op.kernel_size, op.stride, padding, op.ceil_mode, op.count_include_pad)
 
+    def cut(op: Any, x: Any) -> Any:
+        return x[tuple(map(slice, op.starts, op.stops, op.steps))]
 
-def _avg_pool(op: Any, x: Any) -> Any:
-    padding = [front for front, _ in op.padding]
-    return F.avg_pool2d(x, op.kernel_size, op.stride, padding, op.ceil_mode, op.count_include_pad)
+    def pad(op: Any, x: Any) -> Any:
+        mode = {"edge": "replicate"}.get(op.mode, op.mode)
+        value = op.value if mode == "constant" else None
+        return F.pad(x, [n for pair in reversed(op.pads) for n in pair], mode, value)
 
-
-def _slice(op: Any, x: Any) -> Any:
-    return x[tuple(map(slice, op.starts, op.stops, op.steps))]
-
-
-def _pad(op: Any, x: Any) -> Any:
-    mode = {"edge": "replicate"}.get(op.mode, op.mode)
-    value = op.value if mode == "constant" else None
-    return F.pad(x, [n for pair in reversed(op.pads) for n in pair], mode, value)
-
-
-_RULES: dict[str, Rule] = {
-    "conv": _conv,
-    "linear": lambda op, x, w, b=None: F.linear(x, w, b),
-    "matmul": lambda op, a, b: torch.matmul(a, b),
-    "batch_norm": lambda op, x, g, b, m, v: F.batch_norm(x, m, v, g, b, eps=op.eps),
-    "relu": lambda op, x: torch.relu(x),
-    "leaky_relu": lambda op, x: F.leaky_relu(x, op.slope),
-    "elu": lambda op, x: F.elu(x, op.alpha),
-    "sigmoid": lambda op, x: torch.sigmoid(x),
-    "tanh": lambda op, x: torch.tanh(x),
-    "prelu": lambda op, x, w: F.prelu(x, w),
-    "softmax": lambda op, x: torch.softmax(x, op.axis),
-    "log_softmax": lambda op, x: torch.log_softmax(x, op.axis),
-    "add": lambda op, a, b: a + b,
-    "sub": lambda op, a, b: a - b,
-    "mul": lambda op, a, b: a * b,
-    "div": lambda op, a, b: a / b,
-    "max": lambda op, x: torch.amax(x, op.axes, op.keepdims),
-    "mean": lambda op, x: x.mean(op.axes, op.keepdims),
-    "sum": lambda op, x: x.sum(op.axes, op.keepdims),
-    "max_pool": _max_pool,
-    "avg_pool": _avg_pool,
-    "adaptive_avg_pool": lambda op, x: F.adaptive_avg_pool2d(x, op.output_size),
-    "reshape": lambda op, x: x.reshape(op.shape),
-    "transpose": lambda op, x: x.permute(op.axes),
-    "concat": lambda op, *xs: torch.cat(xs, op.axis),
-    "slice": _slice,
-    "pad": _pad,
-}
+    return {
+        "conv": conv,
+        "linear": lambda op, x, w, b=None: F.linear(x, w, b),
+        "matmul": lambda op, a, b: torch.matmul(a, b),
+        "batch_norm": lambda op, x, g, b, m, v: F.batch_norm(x, m, v, g, b, eps=op.eps),
+        "relu": lambda op, x: torch.relu(x),
+        "leaky_relu": lambda op, x: F.leaky_relu(x, op.slope),
+        "elu": lambda op, x: F.elu(x, op.alpha),
+        "sigmoid": lambda op, x: torch.sigmoid(x),
+        "tanh": lambda op, x: torch.tanh(x),
+        "prelu": lambda op, x, w: F.prelu(x, w),
+        "softmax": lambda op, x: torch.softmax(x, op.axis),
+        "log_softmax": lambda op, x: torch.log_softmax(x, op.axis),
+        "add": lambda op, a, b: a + b,
+        "sub": lambda op, a, b: a - b,
+        "mul": lambda op, a, b: a * b,
+        "div": lambda op, a, b: a / b,
+        "max": lambda op, x: torch.amax(x, op.axes, op.keepdims),
+        "mean": lambda op, x: x.mean(op.axes, op.keepdims),
+        "sum": lambda op, x: x.sum(op.axes, op.keepdims),
+        "max_pool": max_pool,
+        "avg_pool": avg_pool,
+        "adaptive_avg_pool": lambda op, x: F.adaptive_avg_pool2d(x, op.output_size),
+        "reshape": lambda op, x: x.reshape(op.shape),
+        "transpose": lambda op, x: x.permute(op.axes),
+        "concat": lambda op, *xs: torch.cat(xs, op.axis),
+        "slice": cut,
+        "pad": pad,
+    }
