@@ -79,7 +79,7 @@ def draw(path: str | os.PathLike[str], title: str, log: Sequence[Record], best: 
     for i, panel in enumerate(panels):
         _Axes(pen, panel, i * _WIDTH / len(panels), _WIDTH / len(panels)).draw(best.epoch if best else None)
     with replacing(path) as part:
-        image.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS).save(part, "png", optimize=True)
+        image.reduce(_SMOOTH).save(part, "png")
 
 
 def _curves(log: Sequence[Record], *names: str) -> tuple[Curve, ...]:

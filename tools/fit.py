@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import tinygraph
 from tinygraph.data import Dataset, Loader
 from tinygraph.errors import DivergenceError
@@ -118,13 +120,10 @@ class Training:
             return None, None
         shape = ("N", *held_out.images.shape[1:])
         session = tinygraph.compile(self.net, Spec(shape), threads=self.threads)
-        loss, right = 0.0, 0
         with closing(Loader(held_out, self.loader.batch_size, shuffle=False).epoch(0)) as batches:
-            for images, labels in batches:
-                mean, metrics = loss_and_accuracy(session(images), labels, self.smoothing)
-                loss += float(mean) * len(images)
-                right += round(float(metrics["accuracy"]) * len(images))
-        return loss / len(held_out), right / len(held_out)
+            scores = np.concatenate([session(images) for images, _ in batches])
+        loss, metrics = loss_and_accuracy(scores, held_out.labels, self.smoothing)
+        return float(loss), float(metrics["accuracy"])
 
     def _save(self) -> None:
         checkpoint = Checkpoint(self.settings, self.progress, self.step.state_dict())
