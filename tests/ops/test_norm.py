@@ -12,16 +12,21 @@ from onnx.reference import ReferenceEvaluator
 import tinygraph as tg
 from tests.ops.checks import close, execute
 from tests.ops.test_onnx_forms import model
-from tinygraph import ops
+from tinygraph import nn, ops
 from tinygraph.autodiff import vjp_graph
+from tinygraph.build import infer
 from tinygraph.errors import ShapeError, UnsupportedOp
 from tinygraph.ir import Array, TensorType
+from tinygraph.ops.base import Op
 from tinygraph.ops.lrn import Lrn
-from tinygraph.ops.norm import BatchNorm
+from tinygraph.ops.norm import BatchNorm, BatchNormTrain, BatchNormTrainGrad
+from tinygraph.ops.norm_layer import GroupNorm, LayerNorm
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((4, 3, 2, 2)).astype(np.float32)
 V = np.array([0.5, 1.0, 2.0], np.float32)
+FOUR = RNG.standard_normal((2, 4, 3)).astype(np.float32)
+WEIGHTS = np.array([1.0, 2.0, 0.5, -1.0], np.float32)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +37,16 @@ V = np.array([0.5, 1.0, 2.0], np.float32)
         (lambda: ops.batch_norm(X, V, V, V.astype(np.float64), V), "dtypes differ: float32, float64"),
         (lambda: ops.batch_norm(V, V, V, V, V), r"wants \[N, C, ...\], got f32\[3\]"),
         (lambda: ops.batch_norm_train(X[:0], V, V), "there is nothing to average"),
+        (lambda: ops.batch_norm_train(X[:1, :, 0, 0], V, V), r"more than one value per channel, got f32\[1,3\]"),
+        (lambda: ops.layer_norm(X, V, V), r"f32\[3\] does not fit the last dimensions of .*; want \[2\]"),
+        (lambda: ops.layer_norm(V, X, X), "none of 1 dimensions"),
+        (lambda: ops.layer_norm(X[..., :0], V[:0], V[:0]), "there is nothing to average"),
+        (lambda: ops.group_norm(X, 2, V, V), "3 channels do not fall into 2 groups"),
+        (lambda: ops.group_norm(X, 0, V, V), "3 channels do not fall into 0 groups"),
+        (lambda: ops.group_norm(X[..., :0], 1, V, V), "there is nothing to average"),
+        (lambda: ops.group_norm(X, 1, V[:2], V), "does not fit the 3 channels"),
+        (lambda: ops.instance_norm(X[:, :, :1, :1], V, V), "more than one value per channel of a sample"),
+        (lambda: ops.count(X, (4,)), "there is no axis 4"),
         (lambda: ops.batch_norm_train(X.astype(np.int32), V, V), "dtypes differ"),
         (lambda: ops.lrn(X, 0), "the window must have at least 1 channel, got 0"),
         (lambda: ops.lrn(X, 5, alpha_over="two"), "alpha is over 'size' or 'one', got 'two'"),
@@ -92,6 +107,84 @@ def test_each_output_of_batch_normalization_has_its_own_gradient(output: str) ->
         assert abs(measured - np.sum(gradient * direction)) < 1e-6
 
 
+def double(*arrays: Array) -> list[Array]:
+    """The same numbers in float64."""
+    return [a.astype(np.float64) for a in arrays]
+
+
+def fast(op: Op, arrays: list[Array], workers: int = 1) -> list[Array]:
+    """What the prepared kernel computes."""
+    types = [TensorType.of(a) for a in arrays]
+    kernel = op.lower(types, [None] * len(arrays), workers)
+    assert kernel is not None
+    outputs = [np.empty(t.dims, t.dtype) for t in infer(op, types)]
+    kernel.run(arrays, outputs, np.empty(kernel.workspace, np.uint8))
+    return outputs
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("shape", [(5, 3, 250, 200), (40, 3, 70, 50), (64, 80, 9, 9), (3000, 90)])
+def test_large_batches_are_normalized_block_by_block(shape: tuple[int, ...], workers: int) -> None:
+    x, gy = (RNG.standard_normal(shape).astype(np.float32) + shift for shift in (10, 0))
+    gamma, beta = RNG.standard_normal((2, shape[1])).astype(np.float32)
+    found = fast(BatchNormTrain(), [x, gamma, beta], workers)
+    close(found, BatchNormTrain().kernel(*double(x, gamma, beta)), 2e-6, "forward")
+    inputs = [x, gamma, *found[1:], gy]
+    close(fast(BatchNormTrainGrad(), inputs, workers), BatchNormTrainGrad().kernel(*double(*inputs)), 2e-6, "backward")
+    close(fast(GroupNorm(1), [x, gamma, beta], workers), [GroupNorm(1).kernel(*double(x, gamma, beta))], 2e-6, "group")
+
+
+@pytest.mark.parametrize("first", [0.0, 1000.0, np.nan])
+def test_the_variance_is_exact_whatever_the_first_sample_is_like(first: float) -> None:
+    x = (1000 + 0.01 * RNG.standard_normal((200, 3, 5))).astype(np.float32)
+    x[0, 1] = first
+    gamma, beta = np.ones((2, 3), np.float32)
+    wanted = BatchNormTrain().kernel(*double(x, gamma, beta))
+    for found, exact in zip(fast(BatchNormTrain(), [x, gamma, beta]), wanted, strict=True):
+        np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-3)
+    with np.errstate(invalid="ignore"):
+        small = np.delete(fast(BatchNormTrain(), [x, gamma, beta])[2] / wanted[2], 1)
+    np.testing.assert_allclose(small, 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("op", [BatchNormTrain(), LayerNorm(2), GroupNorm(1)], ids=str)
+def test_squares_that_half_precision_cannot_hold(op: Op) -> None:
+    x = np.zeros((1, 1, 64), np.float16)
+    x[0, 0, 0] = 400  # its square is 160000, the largest float16 is 65504
+    vectors = [np.ones(64 if isinstance(op, LayerNorm) else 1, np.float16)] * 2
+    found, wanted = (op.kernel(*arrays) for arrays in ([x, *vectors], double(x, *vectors)))
+    y, exact = (result[0] if isinstance(result, tuple) else result for result in (found, wanted))
+    np.testing.assert_allclose(y, exact, rtol=2e-3)
+
+
+def test_one_value_per_channel_is_refused_once_the_batch_is_known() -> None:
+    graph = tg.trace(nn.BatchNorm1d(3), tg.Spec(("N", 3)), mode="training")
+    graph.bind(N=2)
+    with pytest.raises(ShapeError, match="more than one value per channel"):
+        graph.bind(N=1)
+
+
+def test_batch_normalization_of_an_open_batch_trains() -> None:
+    net = nn.Sequential(nn.BatchNorm2d(3, momentum=0.5))
+    opened, key = tg.trace(net, tg.Spec(("N", 3, 2, 2)), mode="training"), "grad.x"
+    for batch in (1, 2, 4):
+        known = tg.trace(net, tg.Spec((batch, 3, 2, 2)), mode="training")
+        inputs = [X[:batch], RNG.standard_normal((batch, 3, 2, 2)).astype(np.float32)]
+        results = [tg.compile(vjp_graph(graph, ["x"], ["output"]))(*inputs) for graph in (opened, known)]
+        assert set(results[0]) == {"output", "0.running_mean", "0.running_var", "0.num_batches_tracked", key}
+        assert np.abs(results[0][key]).max() > 0.1
+        for name, array in results[0].items():
+            np.testing.assert_allclose(array, results[1][name], rtol=1e-6, err_msg=name)
+
+
+def test_the_gradient_of_a_mean_over_an_open_batch() -> None:
+    graph = vjp_graph(tg.trace(lambda x: ops.mean(x, (0, 2)), tg.Spec(("N", 3, 2))), ["x"])
+    assert [node.op.name for node in graph.nodes].count("count") == 1
+    for batch in (1, 4):
+        slope = tg.compile(graph)(X[:batch, :, 0], V)["grad.x"]
+        np.testing.assert_array_equal(slope, np.broadcast_to((V / (2 * batch))[:, None], (batch, 3, 2)))
+
+
 def test_statistics_of_an_open_batch() -> None:
     graph = tg.trace(lambda x: ops.batch_norm_train(x, V, V), tg.Spec(("N", 3, 2, 2)))
     slopes = vjp_graph(graph, ["x"], ["output.0", "output.1", "output.2"])
@@ -114,6 +207,12 @@ FORMS = [
     ("BatchNormalization", 15, [X.astype(np.float16), V, V, -V, V], {}),
     ("LRN", 13, [X[:3], None], {"size": 3, "alpha": 0.5, "beta": 0.6, "bias": 2.0}),
     ("LRN", 13, [X[:3], None], {"size": 2}),
+    ("LayerNormalization", 17, [X, V[:2], -V[:2]], {"epsilon": 0.1}),
+    ("LayerNormalization", 17, [X, X[0], None], {"axis": 1}),
+    ("LayerNormalization", 17, [FOUR.astype(np.float16), FOUR[0].astype(np.float16)], {"axis": -2}),
+    ("InstanceNormalization", 13, [X, V, -V], {"epsilon": 0.1}),
+    ("GroupNormalization", 18, [FOUR, V[:2], -V[:2]], {"num_groups": 2, "epsilon": 0.1}),
+    ("GroupNormalization", 21, [FOUR, WEIGHTS, -WEIGHTS], {"num_groups": 2, "epsilon": 0.1}),
 ]
 
 

@@ -195,10 +195,15 @@ class OnnxImporter:
                 reason = str(error).partition("\n")[0] or type(error).__name__
                 raise ModelFormatError(f"{_place(proto)}: {reason}") from error
 
+    def _deprecated(self, proto: onnx.NodeProto) -> bool:
+        known = onnx.defs.has(proto.op_type, self._opsets[""])
+        return known and onnx.defs.get_schema(proto.op_type, self._opsets[""]).deprecated
+
     def _call(self, reader: Any, proto: onnx.NodeProto) -> None:
         inputs = [self._tensors[name] if name else None for name in proto.input]
         node = OnnxNode(proto, self._opsets[""], inputs, self._read)
-        onnx.checker.check_node(proto, self._checker)
+        if not self._deprecated(proto):  # the checker refuses these; one that has a reader is read
+            onnx.checker.check_node(proto, self._checker)
         module, source = metadata.read(proto, "module"), metadata.read(proto, "source")
         where = Where(module, source if self._ours else source or proto.name)
         self._trace.follow(self._wishes.get(proto.output[0], node.name), where)

@@ -174,7 +174,7 @@ class BatchNormTrain(Op):
         return narrowed(inputs[0].dtype, y, mean, var)
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
-        return by_channels(BatchNormForward, types[0], self.eps)
+        return by_channels(BatchNormForward, types[0], self.eps, workers)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         (x, gamma, _), (_, mean, var) = inputs, outputs
@@ -231,7 +231,7 @@ class BatchNormTrainGrad(Op):
         return narrowed(inputs[0].dtype, dx * per_channel(gamma * inverse, ndim), moment * inverse, total)
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
-        return by_channels(BatchNormBackward, types[0], self.eps)
+        return by_channels(BatchNormBackward, types[0], self.eps, workers)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.transforms import vjp  # which knows every op
@@ -260,11 +260,13 @@ def narrowed(dtype: np.dtype[Any], *arrays: Array) -> tuple[Array, ...]:
     return tuple(array.astype(dtype, copy=False) for array in arrays)
 
 
-def by_channels(kernel: type[BatchNormForward | BatchNormBackward], x: TensorType, eps: float) -> Prepared | None:
+def by_channels(
+    kernel: type[BatchNormForward | BatchNormBackward], x: TensorType, eps: float, workers: int
+) -> Prepared | None:
     """The prepared kernel, for the dtypes and sizes that it takes."""
     if not x.size or x.dtype == np.float16:
         return None
-    made = kernel(x.dims, x.dtype, eps)
+    made = kernel(x.dims, x.dtype, eps, workers)
     return Prepared(made.run, made.workspace, "channels")
 
 

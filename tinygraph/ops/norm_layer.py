@@ -73,7 +73,7 @@ class SampleNorm(Op):
         x = types[0]
         if not x.size or x.dtype == np.float16:
             return None
-        kernel = GroupNormByRows(*self.rows(x.dims), x.dtype, self.eps)
+        kernel = GroupNormByRows(*self.rows(x.dims), x.dtype, self.eps, workers)
         return Prepared(kernel.run, 0, "rows")
 
     def rows(self, dims: tuple[int, ...]) -> tuple[int, int, int, int]:
