@@ -43,14 +43,15 @@ class Silent:
 
 
 class Lines(Silent):
-    """A line for each epoch."""
+    """A line for each epoch, and a heading above the first."""
 
-    def __enter__(self) -> Lines:
-        self._write(_HEADING)
-        return self
+    _headed = False
 
     def epoch(self, record: Record) -> None:
         """Writes the line of the epoch."""
+        if not self._headed:
+            self._write(_HEADING)
+            self._headed = True
         self._write(line(record, self.epochs))
 
     def _write(self, text: str) -> None:
@@ -75,7 +76,6 @@ class Bar(Lines):
         )
         self._task = self._bar.add_task("", total=self.batches, epoch="", numbers="")
         self._bar.start()
-        super().__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:

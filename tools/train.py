@@ -144,7 +144,9 @@ def _prepared(
             raise UsageError(f"{label} is not what the run in {folder.path} was begun with: it has changed since")
     if weights is not None:
         task.net.load(weights)
-    loader = Loader(images, recipe.batch_size, seed=recipe.seed, augment=recipe.augmentation())
+    # BatchNorm has no variance of a single image, which may be left for the last batch.
+    lonely = len(images) > recipe.batch_size > 1 and len(images) % recipe.batch_size == 1
+    loader = Loader(images, recipe.batch_size, seed=recipe.seed, augment=recipe.augmentation(), drop_last=lonely)
     optimizer = recipe.make_optimizer(len(loader))
     step = train_step(
         task.net,

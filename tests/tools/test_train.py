@@ -186,10 +186,11 @@ def test_nothing_held_out(colours: str, tmp_path: Path) -> None:
     assert [record["val_loss"] for record in log(folder)] == [None] * 3
 
 
-@pytest.mark.parametrize("batch", ["1", "23", "1000"])
-def test_batches_of_any_size(colours: str, tmp_path: Path, batch: str) -> None:
+@pytest.mark.parametrize(("batch", "updates"), [("1", 24), ("23", 1), ("22", 2), ("1000", 1)])
+def test_batches_of_any_size(colours: str, tmp_path: Path, batch: str, updates: int) -> None:
     invoke(*arguments(colours, tmp_path / "run", "-b", batch, "--epochs", "2"))
     assert len(log(tmp_path / "run")) == 2
+    assert RunFolder(tmp_path / "run").load().arrays["optimizer.steps"] == 2 * updates
 
 
 def test_weights_to_start_from(colours: str, whole: Path, tmp_path: Path) -> None:
@@ -505,6 +506,6 @@ def test_networks_of_other_sizes_do_not_get_the_digits(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", ["0", "1", "2"])
 def test_the_digits_are_learnt(tmp_path: Path, seed: str) -> None:
-    few = ["--epochs", "30", "--seed", seed, "-o", str(tmp_path / "run"), "--format", "json"]
+    few = ["--epochs", "30", "--seed", seed, "--threads", "1", "-o", str(tmp_path / "run"), "--format", "json"]
     told = json.loads(invoke("train", "digits_cnn", "--data", "digits", *few).stdout)
     assert told["best"]["val_accuracy"] >= 0.98
