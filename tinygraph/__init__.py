@@ -38,6 +38,7 @@ _LAZY = {
     "Session": "tinygraph.runtime.session:Session",
     "TrainStep": "tinygraph.training:TrainStep",
     "analyze": "tinygraph.passes.analyze:analyze",
+    "analyze_training": "tinygraph.passes.analyze_training:analyze_training",
     "checkpoint": "tinygraph.transforms:checkpoint",
     "compile": "tinygraph.runtime.session:compile",
     "data": "tinygraph.data",
