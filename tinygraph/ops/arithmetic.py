@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
+from tinygraph.kernels.elementwise import Choice, Elementwise
 from tinygraph.ops.base import (
     Exporter,
     Op,
@@ -36,11 +37,16 @@ from tinygraph.ops.shape import broadcast
 __all__ = ["add", "compare", "div", "maximum", "minimum", "mul", "sub", "where"]
 
 
-def in_one_call(ufunc: np.ufunc, *constants: Any) -> Prepared:
-    """A prepared kernel: one call of a NumPy function that writes into the output."""
+def by_ufunc(ufunc: np.ufunc, types: Types, workers: int, *constants: Any) -> Prepared | None:
+    """A prepared kernel: one call of a NumPy function that writes into the output, or one for each thread."""
+    if not all(t.is_static for t in types):
+        return None
+    shapes = [t.dims for t in types]
+    routine = Elementwise(ufunc, [*shapes, *((),) * len(constants)], np.broadcast_shapes(*shapes), workers)
+    numbers = [np.asarray(c) for c in constants]
 
     def run(inputs: Any, outputs: Any, workspace: Array) -> None:
-        ufunc(*inputs, *constants, out=outputs[0])
+        routine.run([*inputs, *numbers], outputs[0])
 
     return Prepared(run, 0, ufunc.__name__)
 
@@ -65,7 +71,7 @@ class Binary(Op):
         return y
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
-        return in_one_call(self.ufunc)
+        return by_ufunc(self.ufunc, types, workers)
 
 
 @register
@@ -239,7 +245,7 @@ class Compare(Op):
         return y
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
-        return in_one_call(_UFUNCS[self.relation])
+        return by_ufunc(_UFUNCS[self.relation], types, workers)
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         if self.relation == "!=":
@@ -282,6 +288,20 @@ class Where(Op):
 
     def kernel(self, condition: Array, a: Array, b: Array) -> Array:
         return np.where(condition, a, b)
+
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        dtype = types[1].dtype
+        if not all(t.is_static for t in types) or dtype.itemsize > 8:
+            return None
+        shapes = [t.dims for t in types]
+        # -0.0 is no zero: its sign is a bit.
+        zero = constants[2] is not None and not constants[2].tobytes().strip(b"\0")
+        routine = Choice(shapes, np.broadcast_shapes(*shapes), dtype, zero, workers)
+
+        def run(inputs: Any, outputs: Any, workspace: Array) -> None:
+            routine.run(*inputs, outputs[0], workspace)
+
+        return Prepared(run, routine.workspace, "choice")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         # A choice and no product with 0: the branch not taken may have an infinite slope.

@@ -8,7 +8,8 @@ import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
-from tinygraph.ops.arithmetic import compare, in_one_call, where
+from tinygraph.kernels.elementwise import Elementwise
+from tinygraph.ops.arithmetic import by_ufunc, compare, where
 from tinygraph.ops.base import (
     Exporter,
     Op,
@@ -52,7 +53,7 @@ class Function(Unary):
         return y
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
-        return in_one_call(self.ufunc)
+        return by_ufunc(self.ufunc, types, workers)
 
 
 @register
@@ -69,7 +70,7 @@ class Relu(Unary):
         return y
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
-        return in_one_call(np.maximum, types[0].dtype.type(0))
+        return by_ufunc(np.maximum, types, workers, types[0].dtype.type(0))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         # The result is positive where x is, and the layer behind needs it anyway: x need not be kept.
@@ -187,7 +188,7 @@ class Softplus(Unary):
         return y
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
-        return in_one_call(np.logaddexp, types[0].dtype.type(0))
+        return by_ufunc(np.logaddexp, types, workers, types[0].dtype.type(0))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [cotangents[0] * sigmoid(inputs[0])]
@@ -295,6 +296,10 @@ def neg(x: Tensor) -> Tensor:
     return apply(Neg(), x)
 
 
+def _copy(x: Array, out: Array) -> None:
+    np.copyto(out, x, casting="unsafe")
+
+
 @register
 class Cast(Op):
     """x in another dtype, as NumPy's astype does it."""
@@ -312,6 +317,13 @@ class Cast(Op):
 
     def kernel(self, x: Array) -> Array:
         return x.astype(self.dtype)
+
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        (x,) = types
+        if not x.is_static:
+            return None
+        routine = Elementwise(_copy, [x.dims], x.dims, workers)
+        return Prepared(lambda inputs, outputs, _: routine.run(inputs, outputs[0]), 0, "copy")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         x = inputs[0].dtype

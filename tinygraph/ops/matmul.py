@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Dim, Shape, TensorType
+from tinygraph.kernels.matrix import MatrixProduct
 from tinygraph.ops.arithmetic import add, mul
 from tinygraph.ops.base import (
     Exporter,
@@ -67,11 +66,12 @@ class Linear(Op):
         if not types[0].is_static:
             return None
         rows = prod(types[0].dims[:-1])
+        routine = MatrixProduct((rows, features), (features, units), workers)
 
         def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
             x, w, *bias = inputs
             y = outputs[0].reshape(rows, units)
-            np.matmul(x.reshape(rows, features), w.T, out=y)
+            routine.run(x.reshape(rows, features), w.T, y)
             if bias:
                 y += bias[0]
 
@@ -135,10 +135,10 @@ class MatMul(Op):
         return a @ b
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
-        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
-            np.matmul(inputs[0], inputs[1], out=outputs[0])
-
-        return Prepared(run, 0, "gemm")
+        if not all(t.is_static for t in types):
+            return None
+        routine = MatrixProduct(types[0].dims, types[1].dims, workers)
+        return Prepared(lambda inputs, outputs, _: routine.run(*inputs, outputs[0]), 0, "gemm")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         a, b = inputs

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Shape, TensorType
+from tinygraph.kernels.reduction import Reduce
 from tinygraph.ops.arithmetic import compare, sub, where
 from tinygraph.ops.base import (
     Exporter,
     Op,
+    Prepared,
     Tensor,
     Types,
     apply,
@@ -53,6 +56,13 @@ class Reduction(Op):
             return tuple(1 if i in self.axes else d for i, d in enumerate(shape))
         return tuple(d for i, d in enumerate(shape) if i not in self.axes)
 
+    def reducing(self, ufunc: np.ufunc, types: Types, workers: int) -> Reduce | None:
+        """A prepared routine; None if the shape is open, or the numbers want a wider accumulator."""
+        (x,) = types
+        if not x.is_static or x.dtype not in (np.float32, np.float64):
+            return None
+        return Reduce(ufunc, x.dims, self.axes, self.keepdims, workers)
+
     def widened(self, y: Tensor, x: Tensor) -> Tensor:
         """A result, or a cotangent of it, in the shape of the input x."""
         return broadcast_to(reshape(y, self.reduced(x.shape, keepdims=True)), x.shape)
@@ -83,6 +93,10 @@ class Sum(Reduction):
 
     def kernel(self, x: Array) -> Array:
         return np.sum(x, self.axes, dtype=x.dtype, keepdims=self.keepdims)
+
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        routine = self.reducing(np.add, types, workers)
+        return routine and Prepared(lambda inputs, outputs, _: routine.run(inputs[0], outputs[0]), 0, "add")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [self.widened(cotangents[0], inputs[0])]
@@ -119,6 +133,18 @@ class Mean(Reduction):
         y: Array = np.mean(x, self.axes, keepdims=self.keepdims)
         return y
 
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        routine = self.reducing(np.add, types, workers)
+        if routine is None:
+            return None
+        count = types[0].dtype.type(prod(types[0].dims[axis] for axis in self.axes))
+
+        def run(inputs: Any, outputs: Any, workspace: Array) -> None:
+            routine.run(inputs[0], outputs[0])
+            np.divide(outputs[0], count, out=outputs[0])
+
+        return Prepared(run, 0, "mean")
+
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [self.widened(cotangents[0] / count(inputs[0], self.axes), inputs[0])]
 
@@ -153,6 +179,10 @@ class Max(Reduction):
     def kernel(self, x: Array) -> Array:
         y: Array = np.max(x, self.axes, keepdims=self.keepdims)
         return y
+
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        routine = self.reducing(np.maximum, types, workers)
+        return routine and Prepared(lambda inputs, outputs, _: routine.run(inputs[0], outputs[0]), 0, "maximum")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         x = inputs[0]
