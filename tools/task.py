@@ -28,7 +28,7 @@ class Task:
     Attributes:
         model: MODEL of the command line, with the number of classes where that has to be said.
         net: the network.
-        input: name of its input.
+        own: the network is of somebody's own code.
         shape: [C, H, W] of an image.
         data: all images.
         network, images: fingerprints.
@@ -36,7 +36,7 @@ class Task:
 
     model: str
     net: Module
-    input: str
+    own: bool
     shape: tuple[int, ...]
     data: Dataset
     network: str
@@ -72,8 +72,8 @@ def make(model: str, data: str, input_sizes: Sequence[str], seed: int) -> Task:
         if scores != classes:
             raise UsageError(f"{model} gives {scores} scores, --data {data} has {classes} classes: make them equal")
     assert found.module is not None
-    name = graph.inputs[0].name
-    return Task(found.name, found.module, name, shape, images, _of_network(graph), _of_images(images))
+    own = not found.specs
+    return Task(found.name, found.module, own, shape, images, _of_network(graph), _of_images(images))
 
 
 def _trainable(model: str, seed: int) -> Model:

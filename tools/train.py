@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tinygraph.tools.checkpoints import Checkpoint, Progress, Record, RunFolder
 from tinygraph.tools.fit import Training, loss_and_accuracy
 from tinygraph.tools.options import report_options
 from tinygraph.tools.output import Output, note
+from tinygraph.tools.own_code import contained
 from tinygraph.tools.recipe import Recipe, recipe_options
 from tinygraph.tools.task import DIGITS, Task
 from tinygraph.trace import Spec
@@ -74,10 +77,11 @@ def command(
             raise UsageError(f"{folder.path} holds a run already: --resume goes on with it, --overwrite begins anew")
         recipe = _asked(data, options)
         settings = {"model": model, "data": data, "input_sizes": list(input_sizes), "recipe": asdict(recipe)}
-    training, task = _prepared(settings, old, folder, weights, threads)
-    if old is None:
-        folder.begin()
-    signal = training.run()
+    with redirect_stdout(sys.stderr):  # somebody's network may print
+        training, task = _prepared(settings, old, folder, weights, threads)
+        if old is None:
+            folder.begin()
+        signal = training.run()
     if signal:
         _tell_stop(training, model)
         return _STOPPED + signal
@@ -148,17 +152,18 @@ def _prepared(
     lonely = len(images) > recipe.batch_size > 1 and len(images) % recipe.batch_size == 1
     loader = Loader(images, recipe.batch_size, seed=recipe.seed, augment=recipe.augmentation(), drop_last=lonely)
     optimizer = recipe.make_optimizer(len(loader))
-    step = train_step(
-        task.net,
-        optimizer,
-        lambda net, x, y: loss_and_accuracy(net(x), y, recipe.label_smoothing),
-        inputs=[Spec(("N", *task.shape), name="x"), Spec(("N",), "int64", name="y")],
-        clip_norm=recipe.clip_norm,
-        frozen=recipe.freeze,
-        no_decay=(*recipe.no_decay, *recipe.spared(task.net)),
-        seed=recipe.seed,
-        threads=threads,
-    )
+    with contained(task.model) if task.own else nullcontext():
+        step = train_step(
+            task.net,
+            optimizer,
+            lambda net, x, y: loss_and_accuracy(net(x), y, recipe.label_smoothing),
+            inputs=[Spec(("N", *task.shape), name="x"), Spec(("N",), "int64", name="y")],
+            clip_norm=recipe.clip_norm,
+            frozen=recipe.freeze,
+            no_decay=(*recipe.no_decay, *recipe.spared(task.net)),
+            seed=recipe.seed,
+            threads=threads,
+        )
     if old is not None:
         step.load_state_dict(dict(old.arrays))
     return Training(

@@ -177,6 +177,23 @@ class Learner(nn.Module):
         return self.fc(self.dropout(ops.mean(F.relu(self.bn(self.conv(x))), axis=(2, 3))))
 
 
+class Chatty(Learner):
+    """Writes whenever it is called."""
+
+    def forward(self, x: Any) -> Any:
+        """As Learner."""
+        sys.stdout.write("called\n")
+        return super().forward(x)
+
+
+class Sulky(Learner):
+    """Will not be trained."""
+
+    def forward(self, x: Any) -> Any:
+        """Fails in training."""
+        return self.head(x) if self.training else super().forward(x)
+
+
 def learner() -> nn.Module:
     """The network above, untrained."""
     return Learner()

@@ -167,6 +167,15 @@ def test_quiet_is_quiet(colours: str, tmp_path: Path) -> None:
     assert result.stdout.count("\n") == 1
 
 
+def test_a_network_may_write_and_fail(colours: str, tmp_path: Path) -> None:
+    result = invoke(*arguments(colours, tmp_path / "run", "--format", "json", model=NETS + "Chatty"))
+    assert json.loads(result.stdout)["epochs"] == 3
+    assert result.stderr.count("called\n") >= 3
+    said = complaint(*arguments(colours, tmp_path / "other", model=NETS + "Sulky"))
+    assert "Sulky failed: AttributeError: Sulky has no attribute 'head' (" in said
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_built_in_network_gets_the_classes_there_are(colours: str, tmp_path: Path) -> None:
     few = ["--epochs", "1", "-o", str(tmp_path / "run")]
     result = invoke("train", "linear_classifier", "--data", colours, *few)
