@@ -1,4 +1,4 @@
-"""Batch normalization, in inference and in training: two ops."""
+"""Batch normalization: in inference, in training, and the gradient of the latter."""
 
 from __future__ import annotations
 
