@@ -17,7 +17,7 @@ from tinygraph.build import Builder
 from tinygraph.errors import UsageError
 from tinygraph.ir import Array, Graph, TensorType
 from tinygraph.runtime.evaluate import evaluate
-from tinygraph.runtime.lifetimes import lifetimes, owners, planned
+from tinygraph.runtime.lifetimes import lifetimes, owners
 from tinygraph.runtime.plan import Memory
 
 
@@ -93,7 +93,7 @@ def test_results_are_not_overwritten_by_the_next_call(net: Graph) -> None:
 
 
 def test_nothing_is_read_before_it_is_written(net: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fresh memory is filled with NaN everywhere, and scratch memory between calls."""
+    """Fresh memory is filled with NaN everywhere, and arenas between calls."""
     x = np.random.default_rng(0).standard_normal((2, 2, 8, 8)).astype(F32)
     want = evaluate(net, {"x": x})["output"]
     empty = np.empty
@@ -110,8 +110,8 @@ def test_nothing_is_read_before_it_is_written(net: Graph, monkeypatch: pytest.Mo
         for _ in range(2):
             np.testing.assert_allclose(run(x), want, rtol=1e-4, atol=1e-5)
             for plan in run._plans.values():
-                for workspace in plan._spare:
-                    workspace.fill(255)
+                for frame in plan._spare:
+                    frame.memory.fill(255)
         monkeypatch.undo()
 
 
@@ -160,15 +160,18 @@ def test_views_lie_in_the_memory_of_their_base() -> None:
 
 
 def peak_of(fn: Callable[..., Any], *shape: int) -> int:
-    graph = tg.trace(fn, tg.Spec(shape))
-    return planned(graph, {v: graph.array(v) for v in graph.data})
+    memory = session(fn, shape).memory
+    assert memory.workspace < 64 * 3  # gaps: arrays begin on cache lines
+    return memory.activations
 
 
 PEAKS: list[tuple[str, Callable[[Any], Any], int]] = [
-    ("a chain keeps two arrays", lambda x: ops.exp(ops.exp(ops.exp(x))), 2),
-    ("a skip keeps one more", lambda x: _skip(ops.exp(x)), 3),
+    ("a chain is computed in place", lambda x: ops.exp(ops.exp(ops.exp(x))), 1),
+    ("other chains keep two arrays", lambda x: ops.softmax(ops.softmax(ops.softmax(x, 0), 0), 0), 2),
+    ("a chain ends where the next begins", lambda x: ops.softmax(ops.exp(ops.exp(x)), 0), 2),
+    ("a skip keeps one more", lambda x: _skip(ops.exp(x)), 2),
     ("a view costs nothing", lambda x: ops.exp(ops.reshape(ops.exp(x), (10, 10))), 2),
-    ("a view keeps its base alive", lambda x: _kept(ops.exp(x)), 3),
+    ("a view keeps its base alive", lambda x: _kept(ops.exp(x)), 2),
     ("an output that is the input is copied", lambda x: x, 1),
     ("a second name is a second array", lambda x: twice(ops.exp(x)), 2),
     ("views of the input are copied at the end", lambda x: ops.reshape(x, (10, 10)), 1),
@@ -190,8 +193,7 @@ def test_predicted_peaks(label: str, fn: Callable[..., Any], arrays: int) -> Non
 
 
 def traced_peak(run: Callable[..., Any], *arrays: Array) -> int:
-    """Most memory that a call really takes, weights and scratch memory aside."""
-    run(*arrays)
+    """Most memory that a call really takes, weights aside, if it is the first one of a session."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -203,11 +205,15 @@ def traced_peak(run: Callable[..., Any], *arrays: Array) -> int:
         tracemalloc.stop()
 
 
+def _copied_view(x: Any) -> Any:
+    return ops.exp(ops.reshape(ops.transpose(ops.exp(x)), (4, -1)))
+
+
 MEASURED: list[Callable[[Any], Any]] = [
     lambda x: ops.exp(ops.exp(ops.exp(x))),
     lambda x: _skip(ops.exp(x)),
     lambda x: _kept_wide(ops.exp(x)),
-    lambda x: ops.exp(ops.reshape(ops.transpose(ops.exp(x)), (4, -1))),
+    _copied_view,
     lambda x: {"a": x, "b": ops.transpose(ops.exp(x)), "c": x[:100]},
     lambda x: ops.sum(ops.broadcast_to(ops.exp(x[:1, :1]), (200, 200))),
 ]
@@ -221,9 +227,16 @@ def _kept_wide(a: Any) -> Any:
 @pytest.mark.parametrize("fn", MEASURED)
 def test_the_predicted_peak_is_what_a_call_takes(fn: Callable[..., Any]) -> None:
     run = session(fn, (200, 300))
-    predicted = run.memory.activations
+    predicted = run.memory.activations + run.memory.workspace
     measured = traced_peak(run, arange(200, 300))
     assert predicted - 1 <= measured < predicted * 1.01 + 20_000
+
+
+@pytest.mark.parametrize("fn", [fn for fn in MEASURED if fn is not _copied_view])
+def test_later_calls_take_what_they_return(fn: Callable[..., Any]) -> None:
+    run = session(fn, (200, 300))
+    returned = sum(y.nbytes for y in as_dict(run(arange(200, 300))).values())
+    assert traced_peak(run, arange(200, 300)) < returned + 20_000
 
 
 def test_memory_of_a_network(net: Graph) -> None:
@@ -233,8 +246,10 @@ def test_memory_of_a_network(net: Graph) -> None:
     assert run.memory.total == run.memory.activations + weights + run.memory.workspace
     biggest = 2 * 8 * 8 * 8 * 4
     assert 2 * biggest <= run.memory.activations <= 3 * biggest
-    measured = traced_peak(run, np.ones((2, 2, 8, 8), F32))
-    assert measured < run.memory.activations + 20_000
+    x = np.ones((2, 2, 8, 8), F32)
+    tg.compile(net, passes="none")(x)  # what the first call of a process takes is not this network's
+    measured = traced_peak(run, x)
+    assert measured < run.memory.activations + run.memory.workspace + 20_000
 
 
 def test_weights_count_once() -> None:
@@ -249,5 +264,5 @@ def test_memory_of_open_dimensions_is_not_known(net: Graph) -> None:
 
 
 def test_planning_allocates_no_activations() -> None:
-    graph = tg.trace(lambda x: ops.sum(ops.exp(ops.exp(x))), tg.Spec((2**40,)))
+    graph = tg.trace(lambda x: ops.sum(ops.softmax(ops.exp(x))), tg.Spec((2**40,)))
     assert tg.compile(graph, passes="none").memory.activations == 2 * 4 * 2**40

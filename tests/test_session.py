@@ -278,7 +278,7 @@ def test_recipes_are_followed_once_and_only_if_read() -> None:
 
 def test_scratch_memory_is_shared_and_as_large_as_the_largest() -> None:
     run = session(lambda x: apply(Scratchy(5000), apply(Scratchy(9000), apply(Scratchy(800), x))), (10,))
-    assert run.memory.workspace == 9000
+    assert 9000 <= run.memory.workspace < 9000 + 4 * 64
     np.testing.assert_array_equal(run(arange(10)), arange(10) + 3)
 
 

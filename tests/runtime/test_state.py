@@ -211,7 +211,7 @@ def sgd(x: Any, w: Any, v: Any) -> Any:
 def test_divergence_leaves_the_state_alone(bad: float) -> None:
     run, state = stateful(sgd, {"x": (2,)}, guard=["loss"], w=arange(2) + 1, v=arange(2))
     before = {name: a.copy() for name, a in state.items()}
-    with pytest.raises(DivergenceError, match="%sum: f32"):
+    with pytest.raises(DivergenceError, match=r"%sum: f32.* is not finite"):
         run(np.array([1, bad], F32))
     for name, array in state.items():
         np.testing.assert_array_equal(array, before[name])
@@ -223,21 +223,6 @@ def test_without_a_guard_numbers_are_taken_as_they_come() -> None:
     run, state = stateful(sgd, {"x": (2,)}, w=arange(2) + 1, v=arange(2))
     run(np.array([1, np.nan], F32))
     assert np.isnan(state["w"]).all()
-
-
-def test_divergence_names_the_first_node_that_made_it() -> None:
-    def fn(x: Any, w: Any) -> Any:
-        ignored = ops.log(ops.sum(x) * 0)
-        return {"loss": ops.exp(ops.sqrt(ops.sum(x * w)) + 1), "y": ignored}
-
-    run, state = stateful(fn, {"x": (2,)}, guard=["loss"], w=-np.ones(2, F32))
-    with pytest.raises(DivergenceError, match=r"%exp: f32\[\] is not finite; the first to be so is %sqrt: f32\[\]"):
-        run(np.ones(2, F32))
-    with pytest.raises(DivergenceError, match=r"%exp: f32\[\] is not finite, because %x: f32\[2\] is not"):
-        run(np.array([np.inf, 1], F32))
-    state["w"][0] = np.nan
-    with pytest.raises(DivergenceError, match="because %w"):
-        run(np.ones(2, F32))
 
 
 def test_values_are_guarded_like_outputs() -> None:

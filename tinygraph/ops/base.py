@@ -67,7 +67,8 @@ class Prepared:
 
     Attributes:
         run: run(inputs, outputs, workspace) computes into the given, uninitialised outputs.
-            It never writes to inputs; nothing is carried from one call to the next.
+            It never writes to inputs; nothing is carried from one call to the next. The output of
+            an elementwise op may be given as the very array of an input of the same type.
         workspace: bytes of scratch memory that `run` needs.
         algorithm: a short name for profiles ("gemm", "im2col").
     """

@@ -77,27 +77,3 @@ def owners(graph: Graph, weights: Mapping[Value, Array]) -> dict[Value, Value]:
             owner[result] = owner[source]
             stand_ins[result] = stand_in
     return owner
-
-
-def planned(graph: Graph, weights: Mapping[Value, Array]) -> int:
-    """Most bytes of computed arrays that are alive at any one time of a call.
-
-    An array is alive from the node that makes it to the last reader of it or of a view of
-    it; an output of the graph, to the end. An output that has no memory of its own (an input, a
-    weight, a part of a larger array, a second name of another output) is copied at the end,
-    and the copy counts.
-
-    Args:
-        graph: every dimension has a number.
-        weights: see owners.
-    """
-    owner = owners(graph, weights)
-    bases = dict.fromkeys(owner[v] for _, v in graph.outputs)
-    at_the_end = sum(v.type.nbytes for v in bases if v.kind == "node")
-    returned: set[Value] = set()
-    for _, value in graph.outputs:
-        base = owner[value]
-        whole = base.kind == "node" and base not in returned and base.type.size == value.type.size
-        at_the_end += 0 if whole else value.type.nbytes
-        returned.add(base)
-    return max(peak(graph, owner, ("node",)), at_the_end)

@@ -1,13 +1,14 @@
 """A plan: what a session does at each call, worked out once from a static graph.
 
 Every value has a slot and every node is a step: a kernel, the slots it reads and writes, and
-those that nobody reads afterwards. A call runs the steps in order; it looks nothing up and
-infers no shape. How much memory that takes is known beforehand.
+those that nobody reads afterwards. Arrays that come and go within a call lie in one arena, at
+places that are known beforehand: a call looks nothing up, infers no shape, and allocates what it
+returns and what plain kernels make.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -15,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import DivergenceError
-from tinygraph.ir import Array, Graph, Node, TensorType, Value
-from tinygraph.kernels.scratch import allocate
-from tinygraph.ops.base import Prepared
-from tinygraph.runtime.lifetimes import lifetimes, owners, planned
+from tinygraph.ir import Array, Graph, Value
+from tinygraph.runtime.frame import Fixed, Frame
+from tinygraph.runtime.layout import lay_out
+from tinygraph.runtime.lifetimes import owners
+from tinygraph.runtime.placement import place
 from tinygraph.runtime.state import finite, guarded, next_values, updates
-
-Kernel = Callable[[Sequence[Array], Array], Sequence[Array]]
+from tinygraph.runtime.step import steps
 
 _NO_STATE: Mapping[Value, Array] = MappingProxyType({})
 
@@ -34,7 +35,7 @@ class Memory:
         activations: most that computed arrays take at any one time, outputs included. The
             arrays of the caller are not counted.
         weights: parameters, buffers and constants that the graph reads, each once, and its state.
-        workspace: scratch memory of the most demanding prepared kernel.
+        workspace: what a call takes beyond these: scratch memory of prepared kernels, and gaps.
     """
 
     activations: int
@@ -45,29 +46,6 @@ class Memory:
     def total(self) -> int:
         """All of it."""
         return self.activations + self.weights + self.workspace
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One kernel call.
-
-    Attributes:
-        node: what it computes.
-        algorithm: of the prepared kernel; "plain" for the op's own.
-        run: (inputs, workspace) -> outputs.
-        inputs: slots it reads.
-        outputs: slots it writes.
-        release: slots that nobody reads after it.
-        checked: slots it writes whose numbers must be finite.
-    """
-
-    node: Node
-    algorithm: str
-    run: Kernel
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    release: tuple[int, ...]
-    checked: tuple[int, ...] = ()
 
 
 class Plan:
@@ -82,7 +60,7 @@ class Plan:
         guard: names of outputs, or values, that must be finite before any state is written.
 
     Attributes:
-        steps: in the order of the nodes.
+        steps: in the order of the nodes; a view of an array that has a fixed place needs none.
         memory: what a call needs.
     """
 
@@ -95,121 +73,75 @@ class Plan:
         guard: Collection[str | Value] = (),
     ) -> None:
         arrays = {**weights, **state}
-        slots = {v: i for i, v in enumerate(graph.values())}
+        lowered = {n: n.op.lower(n.input_types, [weights.get(v) for v in n.inputs], workers) for n in graph.nodes}
+        prepared = {node: kernel for node, kernel in lowered.items() if kernel is not None}
         owner = owners(graph, arrays)
-        prepared = {n: n.op.lower(n.input_types, [weights.get(v) for v in n.inputs], workers) for n in graph.nodes}
         checked = guarded(graph, guard)
-        renewed = updates(graph, state, owner, checked, lambda node: prepared[node] is not None)
-        names = {v.name for v in next_values(graph, state)}
-        self._slots = [arrays.get(v) for v in slots]
+        renewed = updates(graph, state, owner, checked, prepared)
+        named = {v.name for v in next_values(graph, state)}
+        returned = [v for name, v in graph.outputs if name not in named]
+        placement = place(graph, owner, renewed.in_place, prepared, returned)
+        layout = lay_out(graph, placement, {node: kernel.workspace for node, kernel in prepared.items()}, returned)
+        held = {id(a): a.nbytes for a in arrays.values()}
+        self.memory = Memory(layout.activations, sum(held.values()), layout.total - layout.activations)
+
+        slots = {v: i for i, v in enumerate(graph.values())}
+        self.steps = steps(graph, placement, layout, prepared, checked, slots)
+        self._fixed = Fixed(graph, placement, layout, arrays, slots)
         self._names = list(slots)
         self._given = [slots[v] for v in checked if v.kind != "node"]
-        returned = [v for name, v in graph.outputs if name not in names]
-        held = [v in state or v in renewed.in_place for v in map(owner.__getitem__, returned)]
-        self._outputs = [(slots[v], copied) for v, copied in zip(returned, held, strict=True)]
-        self._copies = [(state[old], slots[new], owner[new] in state) for old, new in renewed.copied]
-        self._spare: list[Array] = []
-        self.steps: list[Step] = []
-        for node, last in zip(graph.nodes, lifetimes(graph), strict=True):
-            kernel = prepared[node]
-            places = [state.get(renewed.in_place.get(v, v)) for v in node.outputs]
-            run = _plain(node) if kernel is None else _writing(kernel, node.output_types, places)
-            algorithm = "plain" if kernel is None else kernel.algorithm
-            reads, writes, release = (tuple(slots[v] for v in vs) for vs in (node.inputs, node.outputs, last))
-            must_be_finite = tuple(slots[v] for v in node.outputs if v in checked)
-            self.steps.append(Step(node, algorithm, run, reads, writes, release, must_be_finite))
-        workspace = max((kernel.workspace for kernel in prepared.values() if kernel is not None), default=0)
-        bytes_held = {id(a): a.nbytes for a in arrays.values()}
-        self.memory = Memory(planned(graph, arrays), sum(bytes_held.values()), workspace)
+        self._outputs = [(slots[v], copied) for v, copied in zip(returned, placement.copied, strict=True)]
+        self._copies = [(state[old], slots[new], placement.root[new] in state) for old, new in renewed.copied]
+        self._spare: list[Frame] = []
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """The arrays of the outputs, in order. Without state, several threads may call at once.
+        """The arrays of the outputs, in order; they share memory with nothing else.
 
-        Some may be, or be views of, inputs, weights or one another: the caller sees to that. None
-        lies in a state array.
+        Without state, several threads may call at once: each has an arena of its own.
 
         Raises:
             DivergenceError: a guarded value is not finite; no state was written.
         """
         try:
-            workspace = self._spare.pop()
+            frame = self._spare.pop()
         except IndexError:
-            workspace = allocate(self.memory.workspace)
-        slots = self._start(inputs)
-        for i in self._given:
-            if not finite(slots[i]):
-                raise DivergenceError(f"{self._names[i]!r} is not finite")
-        for step in self._walk(slots, workspace):
-            for i in step.checked:
-                if not finite(slots[i]):
-                    raise self._divergence(i, inputs, workspace)
-            for i in step.release:
-                slots[i] = None
-        outputs = [slots[i].copy() if copied else slots[i] for i, copied in self._outputs]
-        # What comes from the memory of another state array is saved before that one changes.
+            frame = Frame(self._fixed, self.steps)
+        try:
+            return self._run(frame, inputs)
+        finally:
+            self._spare.append(frame)
+
+    def _run(self, frame: Frame, inputs: Sequence[Array]) -> list[Array]:
+        slots = frame.slots.copy()
+        slots[: len(inputs)] = inputs
+        self._check(slots, self._given)
+        step = None
+        try:
+            for step, arguments, places, workspace in frame.calls:
+                step.perform(slots, arguments, places, workspace)
+                self._check(slots, step.checked)
+                for i in step.release:
+                    slots[i] = None
+        except DivergenceError:
+            raise
+        except Exception as error:
+            if step is not None:
+                error.add_note(f"in {step.node!r}{step.node.where.phrase}")
+            raise
+        outputs = [slots[i].copy() if copied else _whole(slots[i]) for i, copied in self._outputs]
+        # What lies in the memory of another state array is saved before that one changes.
         copies = [(array, slots[i].copy() if saved else slots[i]) for array, i, saved in self._copies]
         for array, new in copies:
             np.copyto(array, new)
-        self._spare.append(workspace)
         return outputs
 
-    def _start(self, inputs: Sequence[Array]) -> list[Any]:
-        slots: list[Any] = self._slots.copy()
-        slots[: len(inputs)] = inputs
-        return slots
-
-    def _walk(self, slots: list[Any], workspace: Array) -> Iterator[Step]:
-        """Runs one step after the other, and tells of each when its outputs are there."""
-        for step in self.steps:
-            try:
-                made = step.run([slots[i] for i in step.inputs], workspace)
-            except Exception as error:
-                error.add_note(f"in {step.node!r}{step.node.where.phrase}")
-                raise
-            for i, array in zip(step.outputs, made, strict=True):
-                slots[i] = array
-            yield step
-
-    def _divergence(self, slot: int, inputs: Sequence[Array], workspace: Array) -> DivergenceError:
-        """Computes the guarded value once more, to find where the first number went wrong.
-
-        Nothing has been written to the state, so that all numbers come out as they did before.
-        """
-        value = self._names[slot]
-        slots = self._start(inputs)
-        causes = {slot}
-        for step in reversed(self.steps):
-            if not causes.isdisjoint(step.outputs):
-                causes.update(step.inputs)
-        for i in sorted(causes):
-            if slots[i] is not None and slots[i].dtype.kind == "f" and not finite(slots[i]):
-                return DivergenceError(f"{value!r} is not finite, because {self._names[i]!r} is not")
-        for step in self._walk(slots, workspace):
-            for i in causes.intersection(step.outputs):
-                if slots[i].dtype.kind == "f" and not finite(slots[i]):
-                    place = step.node.where.phrase
-                    return DivergenceError(f"{value!r} is not finite; the first to be so is {self._names[i]!r}{place}")
-            for i in step.release:
-                slots[i] = None
-        raise AssertionError(f"{value!r} came out finite the second time")
+    def _check(self, slots: Sequence[Any], checked: Sequence[int]) -> None:
+        for i in checked:
+            if not finite(slots[i]):
+                raise DivergenceError(f"{self._names[i]!r} is not finite")
 
 
-def _plain(node: Node) -> Kernel:
-    """The op's own kernel, which allocates its outputs."""
-    kernel = node.op.kernel
-    if len(node.outputs) > 1:
-        return lambda inputs, workspace: tuple(map(np.asarray, kernel(*inputs)))
-    return lambda inputs, workspace: (np.asarray(kernel(*inputs)),)
-
-
-def _writing(prepared: Prepared, types: Sequence[TensorType], places: Sequence[Array | None]) -> Kernel:
-    """A prepared kernel that writes into these places; into new arrays where there is none."""
-    outputs = [(t.dims, t.dtype) for t in types]
-    compute = prepared.run
-
-    def run(inputs: Sequence[Array], workspace: Array) -> Sequence[Array]:
-        made = [np.empty(*new) if place is None else place for place, new in zip(places, outputs, strict=True)]
-        compute(inputs, made, workspace)
-        return made
-
-    return run
+def _whole(array: Array) -> Array:
+    """The array; a copy if it is read-only, or a part of a larger one, which it would keep alive."""
+    base = array if array.base is None else array.base
+    return array if array.flags.writeable and base.nbytes == array.nbytes else array.copy()

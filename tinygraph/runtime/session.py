@@ -126,8 +126,9 @@ class Session:
         """
         arrays = self._signature.arrays(args, named)
         plan = self._plan(self._signature.bind(arrays))
-        with self._turn, limit_threads(self.threads), np.errstate(all="ignore"):
-            outputs = _owned(plan.run(arrays), arrays)
+        # Kernels divide their work among threads themselves; BLAS would only get in their way.
+        with self._turn, limit_threads(1), np.errstate(all="ignore"):
+            outputs = plan.run(arrays)
         return outputs[0] if len(outputs) == 1 else dict(zip(self._names, outputs, strict=True))
 
     def _plan(self, binding: Binding) -> Plan:
@@ -145,28 +146,3 @@ class Session:
     def __repr__(self) -> str:
         inputs = ", ".join(map(repr, self.graph.inputs))
         return f"Session({inputs} -> {', '.join(self._names)}; {len(self.graph.nodes)} nodes)"
-
-
-def _owned(outputs: Sequence[Array], inputs: Sequence[Array]) -> list[Array]:
-    """The outputs as arrays that share memory with nothing else.
-
-    Weights are read-only, and so is every view of one. A part of a larger array is copied so
-    that it does not keep the whole alive.
-    """
-    taken = {id(_root(array)) for array in inputs}
-    result = []
-    for array in outputs:
-        root = _root(array)
-        whole = root.nbytes == array.nbytes
-        if not (whole and array.flags.writeable) or id(root) in taken:
-            array = array.copy()
-            root = array
-        taken.add(id(root))
-        result.append(array)
-    return result
-
-
-def _root(array: Array) -> Array:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -87,7 +87,7 @@ def updates(
     state: Collection[Value],
     owner: Mapping[Value, Value],
     checked: Collection[Value],
-    prepared: Callable[[Node], bool],
+    prepared: Collection[Node],
 ) -> Updates:
     """Says which next values may be written over the old ones as they are computed.
 
@@ -100,7 +100,7 @@ def updates(
         state: the values that live in state arrays.
         owner: the value whose memory each value lies in.
         checked: values that must be found finite before any state is written.
-        prepared: whether a node has a kernel that writes into given arrays.
+        prepared: nodes whose kernel writes into arrays that it is given.
     """
     following = {old: new for old, new in next_values(graph, state).items() if new is not old}
     last_read = {owner[v]: i for i, node in enumerate(graph.nodes) for v in node.inputs}
@@ -114,7 +114,7 @@ def updates(
             continue
         node = graph.nodes[at]
         aligned = all(v is old or owner[v] is not old for v in node.inputs)
-        if aligned and "elementwise" in node.op.traits and prepared(node):
+        if aligned and "elementwise" in node.op.traits and node in prepared:
             in_place[new] = old
     copied = tuple((old, new) for old, new in following.items() if in_place.get(new) is not old)
     return Updates(in_place, copied)

@@ -1,0 +1,73 @@
+"""The memory of one running call: an arena, and what is bound to places in it once for all calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tinygraph.ir import Array, Graph, Value
+from tinygraph.kernels.scratch import allocate
+from tinygraph.runtime.layout import Layout
+from tinygraph.runtime.placement import Placement
+from tinygraph.runtime.step import Step
+
+Call = tuple[Step, list[Array] | None, list[Array] | None, Array]
+
+
+class Fixed:
+    """What each slot holds that is the same in every call with one arena.
+
+    Args:
+        graph: every dimension has a number.
+        placement: of its values.
+        layout: of its arena.
+        arrays: of weights and state.
+        slots: of all values.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        placement: Placement,
+        layout: Layout,
+        arrays: Mapping[Value, Array],
+        slots: Mapping[Value, int],
+    ) -> None:
+        root, own = placement.root, [v for v in slots if not placement.is_view(v)]
+        self.count = len(slots)
+        self.nbytes = layout.arena
+        self.fixed = [not placement.moves(v) for v in slots]
+        self.arrays = [(slots[v], arrays[root[v]]) for v in own if root[v] in arrays]
+        self.spans = [(slots[v], layout.spans[root[v]], v.type) for v in own if placement.home[root[v]] == "arena"]
+        views = [n for n in graph.nodes if placement.is_view(n.outputs[0]) and not placement.moves(n.outputs[0])]
+        self.views = [(slots[n.outputs[0]], slots[n.inputs[0]], n.op.kernel) for n in views]
+
+
+class Frame:
+    """An arena, and the arguments of the steps as far as they are known before a call.
+
+    Args:
+        fixed: what lies where.
+        steps: of the plan.
+
+    Attributes:
+        memory: the bytes of the arena.
+        slots: the array of each fixed value; None for the others.
+        calls: each step with its inputs and its outputs, or None where some are not fixed, and
+            its workspace.
+    """
+
+    def __init__(self, fixed: Fixed, steps: Sequence[Step]) -> None:
+        self.memory = allocate(fixed.nbytes)
+        self.slots: list[Any] = [None] * fixed.count
+        for slot, array in fixed.arrays:
+            self.slots[slot] = array
+        for slot, span, type in fixed.spans:
+            self.slots[slot] = self.memory[span].view(type.dtype).reshape(type.dims)
+        for slot, base, view in fixed.views:
+            self.slots[slot] = view(self.slots[base])
+
+        def bound(wanted: Sequence[int]) -> list[Array] | None:
+            return [self.slots[i] for i in wanted] if all(fixed.fixed[i] for i in wanted) else None
+
+        self.calls: list[Call] = [(s, bound(s.inputs), bound(s.outputs), self.memory[s.scratch]) for s in steps]
