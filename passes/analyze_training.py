@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from fnmatch import fnmatchcase
 
@@ -19,7 +19,7 @@ _SPLIT = [f.name for f in fields(Split)]
 
 
 def analyze_training(
-    graph: Graph, frozen: Sequence[str] = (), bind: Mapping[str, int] | None = None, model: str = ""
+    graph: Graph, bind: Mapping[str, int] | None = None, model: str = "", frozen: Sequence[str] = ()
 ) -> Report:
     """Counts what the forward and the backward pass of a training step cost.
 
@@ -35,9 +35,9 @@ def analyze_training(
 
     Args:
         graph: traced with mode="training".
-        frozen: patterns of the names of parameters that are not trained: "features.*".
         bind: see analyze.
         model: see analyze.
+        frozen: patterns of the names of parameters that are not trained: "features.*".
 
     Returns:
         A report with the mode "train", of TrainingRows and TrainingTotals.
@@ -47,14 +47,15 @@ def analyze_training(
             analyze.
         NotDifferentiable: an op on the way to a parameter has no gradient.
     """
-    graph, remarks = with_numbers(_freeze(graph, frozen), bind)
+    graph, remarks = with_numbers(_freeze(graph, [frozen] if isinstance(frozen, str) else frozen), bind)
     buffers = {v.name for v in graph.data if v.kind == "buffer"}
-    outputs = [name for name, v in graph.outputs if v.type.dtype.kind == "f" and name not in buffers]
-    if not outputs:
+    outputs = {name: v for name, v in graph.outputs if name not in buffers}
+    floating = [name for name, v in outputs.items() if v.type.dtype.kind == "f"]
+    if not floating:
         raise UsageError("no output holds floating-point numbers: there is nothing to differentiate")
-    derived = vjp_graph(graph, [v.name for v in _trained(graph)], outputs)
+    derived = vjp_graph(graph, [v.name for v in _trained(graph)], floating)
     single = rows(derived)
-    made = _paired(graph, derived, single, outputs)
+    made = _paired(graph, derived, single, outputs.values())
     sums = {name: sum(getattr(row, name) for row in made) for name in _SPLIT}
     if graph.mode == "inference":
         remarks.append("traced for inference: BatchNorm takes its stored statistics, and dropout does nothing")
@@ -92,7 +93,7 @@ def _trained(graph: Graph) -> list[Value]:
     return [v for v in graph.data if v.kind == "param"]
 
 
-def _paired(graph: Graph, derived: Graph, single: Sequence[Row], outputs: Container[str]) -> tuple[TrainingRow, ...]:
+def _paired(graph: Graph, derived: Graph, single: Sequence[Row], outputs: Iterable[Value]) -> tuple[TrainingRow, ...]:
     """The rows of the forward nodes that lead to an output, each with those of the nodes that it caused."""
     causes = _statistics(graph, outputs)
     forward = {node.name: node for node in graph.nodes}
@@ -111,9 +112,9 @@ def _paired(graph: Graph, derived: Graph, single: Sequence[Row], outputs: Contai
     )
 
 
-def _statistics(graph: Graph, outputs: Container[str]) -> dict[str, str]:
+def _statistics(graph: Graph, outputs: Iterable[Value]) -> dict[str, str]:
     """The nodes that lead to no output, but to next values of buffers: each with the node of its module before it."""
-    needed = {v for name, v in graph.outputs if name in outputs}
+    needed = set(outputs)
     for node in reversed(graph.nodes):
         if not needed.isdisjoint(node.outputs):
             needed.update(node.inputs)

@@ -9,9 +9,9 @@ from operator import attrgetter
 
 import click
 
-import tinygraph
 from tinygraph.errors import UsageError
-from tinygraph.ir import Graph
+from tinygraph.ir import Graph, Mode
+from tinygraph.passes.analyze import analyze
 from tinygraph.passes.analyze_training import analyze_training
 from tinygraph.passes.report import Report, Row, TrainingTotals
 from tinygraph.tools.input_size import refuse_open_sizes
@@ -60,10 +60,8 @@ _COLUMNS = {
         Column("kept", "kept_bytes", human_bytes, right=True, rank=2),
     ),
 }
-_SORT_KEYS = {
-    "inference": {"params": "params", "macs": "macs", "flops": "flops", "memory": "activation_bytes"},
-    "train": {"params": "params", "macs": "macs", "flops": "flops", "memory": "kept_bytes"},
-}
+_SORT_KEYS = ("params", "macs", "flops", "memory")
+_GRAPH_MODE: dict[str, Mode] = {"inference": "inference", "train": "training"}
 _INDENT = " " * 13
 _CONVENTIONS = {
     "inference": (
@@ -83,7 +81,12 @@ _CONVENTIONS = {
 
 @click.command("summary")
 @model_options
-@click.option("--mode", type=click.Choice(list(_COLUMNS)), default="inference", help="Default: inference.")
+@click.option(
+    "--mode",
+    type=click.Choice(list(_COLUMNS)),
+    default="inference",
+    help="Default: inference; train counts the forward and the backward pass of a training step.",
+)
 @click.option(
     "--freeze",
     multiple=True,
@@ -91,9 +94,7 @@ _CONVENTIONS = {
     help="With --mode train: parameters of such names are not trained (features.*); may be repeated.",
 )
 @click.option("--depth", type=click.IntRange(min=0), help="Add up the modules this deep in the tree.")
-@click.option(
-    "--sort", type=click.Choice(list(_SORT_KEYS["train"])), help="Largest first; default: order of execution."
-)
+@click.option("--sort", type=click.Choice(_SORT_KEYS), help="Largest first; default: order of execution.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the first N rows.")
 @click.option("--strict", is_flag=True, help="Exit with status 3 if there is something to remark about the counts.")
 @answer_options
@@ -116,14 +117,12 @@ def command(
     out = Output(output, color)
     if freeze and mode != "train":
         raise UsageError("--freeze is about training: add --mode train")
-    found = find(model)
-    graph = found.trace(input_sizes, batch_size, "training" if mode == "train" else "inference")
-    refuse_open_sizes(graph)
-    report = analyze_training(graph, freeze, model=model) if mode == "train" else tinygraph.analyze(graph, model=model)
+    graph = refuse_open_sizes(find(model).trace(input_sizes, batch_size, _GRAPH_MODE[mode]))
+    report = _priced(graph, model, mode, freeze)
     columns = _COLUMNS[mode]
     rows = report.rows if depth is None else report.by_module(depth)
     if sort:
-        rows = tuple(sorted(rows, key=attrgetter(_SORT_KEYS[mode][sort]), reverse=True))
+        rows = tuple(sorted(rows, key=attrgetter(columns[-1].key if sort == "memory" else sort), reverse=True))
     shown = replace(report, rows=rows[:top])
     if style == "json":
         out.write(shown.to_json() + "\n")
@@ -137,6 +136,12 @@ def command(
         for remark in report.diagnostics:
             note(remark)
     return INCOMPLETE if strict and report.diagnostics else 0
+
+
+def _priced(graph: Graph, model: str, mode: str, freeze: Sequence[str]) -> Report:
+    if mode == "train":
+        return analyze_training(graph, model=model, frozen=freeze)
+    return analyze(graph, model=model)
 
 
 def _cells(row: Row, columns: Sequence[Column]) -> Sequence[Cell]:

@@ -42,4 +42,8 @@ def by_complex_step(
 
 def check_exactly(case: Case) -> None:
     """Gradients are the slopes that the complex step finds, to second order and to twelve digits."""
-    check_gradients(case, by_complex_step, 1e-12)
+    try:
+        check_gradients(case, by_complex_step, 1e-12)
+    except Exception as error:
+        error.add_note(f"if the kernel of {case.op.name} is for real numbers only, say so in {__name__}.REAL_ONLY")
+        raise

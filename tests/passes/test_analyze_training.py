@@ -36,7 +36,7 @@ def split(report: Report) -> dict[str, tuple[int, int, int]]:
 
 def model(name: str, frozen: tuple[str, ...] = ()) -> Report:
     net = tg.models.create(name)
-    return analyze_training(tg.trace(net, *tg.models.inputs(name), mode="training"), frozen)
+    return analyze_training(tg.trace(net, *tg.models.inputs(name), mode="training"), frozen=frozen)
 
 
 # ---- networks ----
@@ -144,6 +144,17 @@ def test_statistics_belong_to_the_row_of_their_batch_norm() -> None:
     assert sum(row.flops for row in report.rows) == report.totals.flops
 
 
+def test_outputs_of_whole_numbers_have_rows_and_no_backward_pass() -> None:
+    layer = nn.Linear(3, 4)
+    graph = traced(lambda x: {"scores": layer(x), "best": ops.argmax(layer(x), 1)}, 2, 3)
+    rows: Any = analyze_training(graph).rows
+    assert [(row.op, row.backward_flops > 0) for row in rows] == [
+        ("linear", True),
+        ("linear", False),
+        ("argmax", False),
+    ]
+
+
 def test_what_a_checkpoint_computes_again_is_backward_and_not_kept() -> None:
     def net() -> nn.Module:
         return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Conv2d(2, 2, 3), nn.Tanh(), nn.Flatten())
@@ -242,7 +253,7 @@ def test_open_dimensions_count_as_one_unless_bound() -> None:
 def test_the_graph_that_comes_in_is_left_alone() -> None:
     graph = traced(Two(nn.Linear(3, 3), nn.Linear(3, 2)), 1, 3)
     before = str(graph)
-    analyze_training(graph, ["first.*"])
+    analyze_training(graph, frozen=["first.*"])
     assert str(graph) == before
     assert not [v for v, data in graph.data.items() if "_made" in getattr(data, "__dict__", {})]
 
@@ -264,9 +275,10 @@ class Blind(nn.Module):
 def test_errors() -> None:
     graph = traced(Two(nn.Linear(3, 3), nn.Linear(3, 2)), 1, 3)
     with pytest.raises(UsageError, match=r"no trainable parameter fits 'third\.\*'; they are first\.weight"):
-        analyze_training(graph, ["first.*", "third.*"])
-    with pytest.raises(UsageError, match="nothing to train: all parameters are frozen"):
-        analyze_training(graph, ["*"])
+        analyze_training(graph, frozen=["first.*", "third.*"])
+    for everything in (["*"], "*"):
+        with pytest.raises(UsageError, match="nothing to train: all parameters are frozen"):
+            analyze_training(graph, frozen=everything)
     with pytest.raises(UsageError, match="nothing to train: the network has no trainable parameters"):
         analyze_training(tg.trace(lambda x: x * 2, tg.Spec((1,)), mode="training"))
     with pytest.raises(UsageError, match="no output holds floating-point numbers"):
