@@ -13,7 +13,7 @@ from tinygraph import optim
 from tinygraph.data import augment
 from tinygraph.data.augment import Augment
 from tinygraph.errors import UsageError
-from tinygraph.nn.module import Module
+from tinygraph.ir import Graph
 from tinygraph.optim import Optimizer, Schedule, cosine, multi_step, warm_up
 from tinygraph.tools.options import F
 
@@ -174,14 +174,10 @@ class Recipe:
                 made.append({"shift": augment.shift, "crop": augment.crop}[found[2]](int(found[3])))
         return augment.compose(*made) if made else None
 
-    def spared(self, net: Module) -> tuple[str, ...]:
-        """Biases and what scales or shifts a channel: these have no weight decay, which is for weights."""
-        return tuple(
-            name
-            for name, parameter in net.named_parameters()
-            if parameter.trainable and len(parameter.shape) < 2
-            if not any(fnmatchcase(name, pattern) for pattern in self.freeze)
-        )
+    def spared(self, graph: Graph) -> tuple[str, ...]:
+        """Biases, and what scales a channel: parameters that have no weight decay, which is for weights."""
+        vectors = [value.name for value in graph.data if value.kind == "param" and value.type.ndim < 2]
+        return tuple(name for name in vectors if not any(fnmatchcase(name, pattern) for pattern in self.freeze))
 
     def changes(self, other: Recipe) -> list[str]:
         """The options in which another recipe differs, as they are written on the command line."""

@@ -29,7 +29,7 @@ class Task:
         model: MODEL of the command line, with the number of classes where that has to be said.
         net: the network.
         own: the network is of somebody's own code.
-        shape: [C, H, W] of an image.
+        graph: what it computes of one image.
         data: all images.
         network, images: fingerprints.
     """
@@ -37,7 +37,7 @@ class Task:
     model: str
     net: Module
     own: bool
-    shape: tuple[int, ...]
+    graph: Graph
     data: Dataset
     network: str
     images: str
@@ -73,7 +73,7 @@ def make(model: str, data: str, input_sizes: Sequence[str], seed: int) -> Task:
             raise UsageError(f"{model} gives {scores} scores, --data {data} has {classes} classes: make them equal")
     assert found.module is not None
     own = not found.specs
-    return Task(found.name, found.module, own, shape, images, _of_network(graph), _of_images(images))
+    return Task(found.name, found.module, own, graph, images, _of_network(graph), _of_images(images))
 
 
 def _trainable(model: str, seed: int) -> Model:

@@ -157,10 +157,10 @@ def _prepared(
             task.net,
             optimizer,
             lambda net, x, y: loss_and_accuracy(net(x), y, recipe.label_smoothing),
-            inputs=[Spec(("N", *task.shape), name="x"), Spec(("N",), "int64", name="y")],
+            inputs=[Spec(("N", *images.images.shape[1:]), name="x"), Spec(("N",), "int64", name="y")],
             clip_norm=recipe.clip_norm,
             frozen=recipe.freeze,
-            no_decay=(*recipe.no_decay, *recipe.spared(task.net)),
+            no_decay=(*recipe.no_decay, *recipe.spared(task.graph)),
             seed=recipe.seed,
             threads=threads,
         )

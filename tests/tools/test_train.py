@@ -20,6 +20,7 @@ from tests.tools.test_cli import posix, terminal
 from tinygraph.nn import weights
 from tinygraph.tools import checkpoints, progress
 from tinygraph.tools.checkpoints import Progress, Record, RunFolder
+from tinygraph.tools.recipe import Recipe
 
 LEARNER = NETS + "learner"
 SIZE = ("--input-size", "1,3,8,8")
@@ -489,6 +490,25 @@ def test_images_that_do_not_do_are_refused(colours: str, tmp_path: Path) -> None
     assert "nothing to hold out" in complaint(
         *arguments(str(tmp_path / "one"), tmp_path / "run", model="linear_classifier")[:4], "-o", str(tmp_path / "run")
     )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("constant", {0: 0.1 / 11, 9: 1 / 11, 10: 0.1, 99: 0.1}),
+        ("cosine", {0: 0.1 / 11, 9: 1 / 11, 10: 0.1, 55: 0.05, 100: 0}),
+        ("step", {0: 0.1 / 11, 10: 0.1, 54: 0.1, 55: 0.01, 76: 0.01, 77: 0.001, 99: 0.001}),
+    ],
+)
+def test_how_the_rate_goes(schedule: str, rates: dict[int, float]) -> None:
+    given = {"epochs": 10, "lr": 0.1, "warmup": 1, "schedule": schedule, "optimizer": "sgd"}
+    unset = dict.fromkeys(
+        ("momentum", "weight_decay", "clip_norm", "held_out", "seed", "batch_size", "label_smoothing")
+    )
+    recipe = Recipe(**(unset | given), augment="none", freeze=(), no_decay=())
+    optimizer = recipe.make_optimizer(updates=10)
+    for updates, rate in rates.items():
+        assert optimizer.rate(updates) == pytest.approx(rate)
 
 
 def test_the_best_epoch() -> None:
