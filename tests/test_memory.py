@@ -240,16 +240,14 @@ def test_later_calls_take_what_they_return(fn: Callable[..., Any]) -> None:
 
 
 def test_memory_of_a_network(net: Graph) -> None:
-    run = tg.compile(net.bind(N=2), passes="none")
+    run = tg.compile(net.bind(N=200), passes="none")
     weights = sum(v.type.nbytes for v in net.data if not v.name.endswith("num_batches_tracked"))
     assert run.memory.weights == weights
     assert run.memory.total == run.memory.activations + weights + run.memory.workspace
-    biggest = 2 * 8 * 8 * 8 * 4
-    assert 2 * biggest <= run.memory.activations <= 3 * biggest
-    x = np.ones((2, 2, 8, 8), F32)
-    tg.compile(net, passes="none")(x)  # what the first call of a process takes is not this network's
-    measured = traced_peak(run, x)
-    assert measured < run.memory.activations + run.memory.workspace + 20_000
+    biggest = 200 * 8 * 8 * 8 * 4
+    assert biggest < run.memory.activations <= 2 * biggest
+    predicted = run.memory.activations + run.memory.workspace
+    assert predicted * 0.95 < traced_peak(run, np.ones((200, 2, 8, 8), F32)) < predicted * 1.05 + 20_000
 
 
 def test_weights_count_once() -> None:

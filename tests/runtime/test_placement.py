@@ -76,10 +76,8 @@ def in_place(run: Session) -> int:
     (plan,) = run._plans.values()
     (frame,) = plan._spare
     joined = sum(len(step.joined) for step in plan.steps)
-    bound = [
-        (inputs, outputs[0]) for _, inputs, outputs, _ in frame.calls if inputs is not None and outputs is not None
-    ]
-    return joined + sum(any(np.shares_memory(y, x) for x in inputs) for inputs, y in bound)
+    bound = [(reads, writes[0]) for _, reads, writes, _ in frame.calls if reads is not None and writes is not None]
+    return joined + sum(any(np.shares_memory(y, x) for x in reads) for reads, y in bound)
 
 
 @pytest.mark.parametrize(("fn", "count"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
