@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.blocks import block_shape, blocks
+from tinygraph.kernels.blocks import Block, block_shape, blocks
 from tinygraph.kernels.scratch import Array, carve, room
+from tinygraph.kernels.workers import shares, together
+
+
+_BLOCK = 1 << 20  # bytes; threads that do less at a time wait for one another too often
 
 
 @dataclass(frozen=True)
@@ -101,12 +106,14 @@ class Separable:
         kernel, stride, dilation: on each spatial axis.
         front: padding before the first element of each.
         dtype: of the elements.
+        workers: threads that may be used.
 
     Attributes:
         axes: (size, count, kernel, stride, dilation, front) of each spatial axis.
         dtype: of the elements.
-        blocks: what is done at a time.
+        parts: the blocks that each thread does, one after the other.
         block: shape of the largest.
+        scratch: bytes that `pool_block` needs.
         workspace: bytes of scratch memory that `run` needs.
     """
 
@@ -119,19 +126,23 @@ class Separable:
         dilation: Sequence[int],
         front: Sequence[int],
         dtype: np.dtype[Any],
+        workers: int = 1,
     ) -> None:
         samples, channels, *sizes = shape
         self.axes = list(zip(sizes, counts, kernel, stride, dilation, front, strict=True))
         self.plans = [runs(*axis) for axis in self.axes]
         size = prod(sizes) * dtype.itemsize
-        self.blocks = list(blocks(samples, channels, size))
-        self.block = block_shape(samples, channels, size)
+        most = min(_BLOCK, samples * channels * size // workers)
+        found = list(blocks(samples, channels, size, most))
+        self.parts = [found[part] for part in shares(len(found), workers)]
+        self.block = block_shape(samples, channels, size, most)
         self.kernel = kernel[-1]
         # What lies between two axes, and the last row of `reduce_rows`.
         self.between = [(*self.block, *counts[:done], *sizes[done:]) for done in range(1, len(sizes))]
         self.between.append((*self.block, *counts[:-1], sizes[-1]))
         self.dtype = dtype
-        self.workspace = room(dtype, *self.between)
+        self.scratch = room(dtype, *self.between)
+        self.workspace = self.scratch * len(self.parts)
 
     def run(
         self, combine: Any, x: Array, y: Array, workspace: Array, finish: Callable[[Array], object] | None = None
@@ -145,10 +156,14 @@ class Separable:
             workspace: bytes.
             finish: what is done to each block of the result while it is in the cache.
         """
-        for block in self.blocks:
-            self.pool_block(combine, x[block], y[block], workspace)
-            if finish:
-                finish(y[block])
+
+        def part(found: Sequence[Block], memory: Array) -> None:
+            for block in found:
+                self.pool_block(combine, x[block], y[block], memory)
+                if finish:
+                    finish(y[block])
+
+        together([partial(part, found, workspace[i * self.scratch :]) for i, found in enumerate(self.parts)])
 
     def pool_block(self, combine: Any, x: Array, y: Array, workspace: Array) -> None:
         """Pools one block."""

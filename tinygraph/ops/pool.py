@@ -116,11 +116,11 @@ class Pool(Op):
         """For each tap in row-major order: the slices of the frame that it meets, one element a window."""
         return (region for _, region in taps.taps(self.kernel_size, counts, self.stride, self.dilation))
 
-    def separable(self, x: TensorType) -> Separable:
+    def separable(self, x: TensorType, workers: int) -> Separable:
         """The pooling of arrays of this type, axis by axis."""
         front = [front for front, _ in self.padding]
         counts = self.pooled(x).dims[2:]
-        return Separable(x.dims, counts, self.kernel_size, self.stride, self.dilation, front, x.dtype)
+        return Separable(x.dims, counts, self.kernel_size, self.stride, self.dilation, front, x.dtype, workers)
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class Extreme(Pool):
         return y
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared:
-        pool = self.separable(types[0])
+        pool = self.separable(types[0], workers)
         better = np.minimum if self.smallest else np.maximum
 
         def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:

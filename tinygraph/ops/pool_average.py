@@ -75,7 +75,7 @@ class AvgPool(Average):
         x = types[0]
         if x.dtype != summing(x.dtype):
             return None
-        pool = self.separable(x)
+        pool = self.separable(x, workers)
         divisors = self.divisors(x.dims[2:], self.pooled(x).dims[2:], x.dtype)
 
         def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:

@@ -79,7 +79,7 @@ class ExtremeGrad(Winners):
         return np.ascontiguousarray(self.crop(frame, x.shape[2:]))
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared:
-        scatter = Scatter(self.separable(types[0]))
+        scatter = Scatter(self.separable(types[0], workers))
         better = np.minimum if self.smallest else np.maximum
 
         def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
