@@ -17,8 +17,8 @@ from tinygraph.data.streams import stream
 from tinygraph.errors import UsageError
 from tinygraph.ir import Array
 
-_PHOTOGRAPHS = ("china", "flower")
-_ROTATIONS = ("0", "90", "180", "270")
+_PHOTOGRAPHS: tuple[str, ...] = ("china", "flower")
+_ROTATIONS: tuple[str, ...] = ("0", "90", "180", "270")
 
 
 def digits() -> Dataset:
@@ -58,11 +58,12 @@ def sample_patches(size: int = 32, label: Literal["image", "rotation"] = "image"
     if not 1 <= size <= min(photographs[0].shape[:2]):
         raise UsageError(f"size={size} does not fit into {photographs[0].shape[:2]} pixels")
     tiles = [tile for photograph in photographs for tile in _tiles(photograph, size)]
-    if label == "image":
-        labels, classes = np.arange(len(tiles)) * len(_PHOTOGRAPHS) // len(tiles), _PHOTOGRAPHS
+    if label == "rotation":
+        turns = stream(seed, "rotations").integers(0, len(_ROTATIONS), len(tiles))
+        tiles = [np.rot90(tile, int(turn)) for tile, turn in zip(tiles, turns, strict=True)]
+        labels, classes = turns, _ROTATIONS
     else:
-        labels, classes = stream(seed, "rotations").integers(0, len(_ROTATIONS), len(tiles)), _ROTATIONS
-        tiles = [np.rot90(tile, turns) for tile, turns in zip(tiles, labels, strict=True)]
+        labels, classes = np.arange(len(tiles)) * len(_PHOTOGRAPHS) // len(tiles), _PHOTOGRAPHS
     normalized = Preprocessing.of(3, (size, size)).normalized
     return arrays(np.concatenate([normalized(tile) for tile in tiles]), labels, classes)
 
