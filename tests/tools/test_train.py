@@ -533,8 +533,9 @@ def test_networks_of_other_sizes_do_not_get_the_digits(tmp_path: Path) -> None:
 
 @digits
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", ["0", "1", "2"])
-def test_the_digits_are_learnt(tmp_path: Path, seed: str) -> None:
-    few = ["--epochs", "30", "--seed", seed, "--threads", "1", "-o", str(tmp_path / "run"), "--format", "json"]
+def test_the_digits_are_learnt(tmp_path: Path) -> None:
+    few = ["--epochs", "30", "--seed", "0", "--threads", "1", "-o", str(tmp_path / "run"), "--format", "json"]
     told = json.loads(invoke("train", "digits_cnn", "--data", "digits", *few).stdout)
-    assert told["best"]["val_accuracy"] >= 0.98
+    assert told["images"] == {"training": 1438, "held_out": 359}
+    assert told["best"]["val_accuracy"] >= 0.985
+    assert told["last"]["val_accuracy"] >= 0.98
