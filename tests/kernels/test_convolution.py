@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygraph.kernels import columns, im2col, taps
+from tinygraph.kernels import columns, im2col, taps, weight_grad
 from tinygraph.kernels.geometry import Geometry, put_into_border
-from tinygraph.kernels.im2col import Im2col, Im2colWeightGrad, Pointwise
+from tinygraph.kernels.im2col import Im2col, Pointwise
 from tinygraph.kernels.phases import Phases, PointwiseTranspose
 from tinygraph.kernels.scratch import Array, carve, room
+from tinygraph.kernels.weight_grad import WeightGrad
 
 
 @st.composite
@@ -99,7 +100,8 @@ def blocks_of(budget: int) -> Iterator[None]:
     small = budget < 1 << 20
     with (
         patch.multiple(columns, _BLOCK_BYTES=budget, _FEW_POSITIONS=1 if small else 256),
-        patch.multiple(im2col, _WORTH_SHARING=1, _CHANNELS_OF_A_WORKER=1, _LARGE_WEIGHT=40),
+        patch.multiple(im2col, _WORTH_SHARING=1, _LARGE_WEIGHT=40),
+        patch.multiple(weight_grad, _CHANNELS_OF_A_WORKER=1, _LARGE_WEIGHT=40),
     ):
         yield
 
@@ -157,7 +159,7 @@ def test_pointwise_transpose(g: Geometry, workers: int, layout: str, biased: boo
 def test_weight_gradient(g: Geometry, budget: int, workers: int, layout: str) -> None:
     x, w, y = arrays(g, layout)
     with blocks_of(budget):
-        found = result(Im2colWeightGrad(g, workers), w.shape, x, y)
+        found = result(WeightGrad(g, workers), w.shape, x, y)
     compare(found, taps.correlate(x, y, g.kernel, **attributes(g)))
 
 

@@ -23,16 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.scratch import Array
+from tinygraph.kernels.scratch import Array, Index
 
 # Columns and products of a block should stay in the second-level cache of a core (1 to 2 MiB).
 _BLOCK_BYTES = 3 << 19
 # Products of fewer positions spend their time on reading the weights again: images are put side by side.
 _FEW_POSITIONS = 256
 _FEWEST_POSITIONS = 64
-
-
-Index = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -229,28 +226,29 @@ class Columns:
         """
         c, n, lines = self.c, block.size, block.axes[0].count
         reach = self._frame(block)
-        met = [(max(a.start, 0), min(a.start + size, a.size)) for size, a in zip(reach, block.axes, strict=True)]
-        index = (block.images, ..., *(slice(first, max(first, end)) for first, end in met))
-        zeros = inside = None
+        met_ends = [(max(a.start, 0), min(a.start + size, a.size)) for size, a in zip(reach, block.axes, strict=True)]
+        met = [slice(first, max(first, end)) for first, end in met_ends]
+        zeros = inside = source = None
         if not self._inside(block):
             framed = frame[: n * c.groups * c.channels * prod(reach)].reshape(n, c.groups, c.channels, *reach)
-            places = zip(index[2:], block.axes, strict=True)
-            inside = framed[(..., *(slice(m.start - a.start, m.stop - a.start) for m, a in places))]
+            at = [slice(m.start - a.start, m.stop - a.start) for m, a in zip(met, block.axes, strict=True)]
+            within: Index = (..., *at)
+            inside = framed[within]
             # Memory that a block with the same borders has used has zeros there.
             zeros = framed if before is None or before.rows != block.rows else None
             source = self._windows(framed, block)
-        else:
-            source = None
         columns = memory[: n * c.groups * self.depth * self._lines(block) * self.row]
         target = self._by_image(columns, n, self._shape(block))
         matrices = columns.reshape(1 if self.joined else n, c.groups, self.depth, -1)
         starts = [0]
         if self.keeps_lines:
             first = c.axes[0]
-            places = (divmod(tap * first.step, first.stride) for tap in range(first.taps))
-            starts = [(remainder * (lines + self.beyond) + ahead) * self.row for ahead, remainder in places]
+            for tap in range(1, first.taps):
+                ahead, remainder = divmod(tap * first.step, first.stride)
+                starts.append((remainder * (lines + self.beyond) + ahead) * self.row)
         width = block.positions if self.keeps_lines else matrices.shape[-1]
         views = [matrices[..., start : start + width] for start in starts]
+        index: Index = (block.images, ..., *met)
         return Filling(index, zeros, inside, source, target, views, partial(self._windows, block=block))
 
     def _shape(self, block: Block) -> tuple[int, ...]:

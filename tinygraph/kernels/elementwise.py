@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.scratch import Array, carve, room
+from tinygraph.kernels.scratch import Array, Index, carve, room
 from tinygraph.kernels.workers import shares, together
 
 _WORTH_SHARING = 1 << 16  # elements; fewer are done before another thread has begun
 _TILE = 1 << 17  # elements; arrays of smaller parts are done before threads have taken turns
 
-Index = tuple[slice, ...]
+Part = tuple[slice, ...]
 
 
-def divided(shape: Sequence[int], workers: int) -> list[Index]:
+def divided(shape: Sequence[int], workers: int) -> list[Part]:
     """An array of this shape in at most that many parts, along the first axis that is long enough."""
     if workers > 1 and prod(shape) >= _WORTH_SHARING:
         for axis, size in enumerate(shape):
@@ -31,7 +31,7 @@ def divided(shape: Sequence[int], workers: int) -> list[Index]:
     return [()]
 
 
-def tiles(shape: Sequence[int], most: int) -> Iterator[Index]:
+def tiles(shape: Sequence[int], most: int) -> Iterator[Part]:
     """An array of this shape in parts of at most so many elements, or of one element."""
     if 0 in shape:
         return
@@ -44,13 +44,20 @@ def tiles(shape: Sequence[int], most: int) -> Iterator[Index]:
         yield tuple(slice(a, a + step) for a, step in zip(first, steps, strict=False))
 
 
-def meeting(index: Index, shape: Sequence[int], ndim: int) -> Index:
+def meeting(index: Part, shape: Sequence[int], ndim: int) -> Part:
     """The part of an operand that broadcasting brings to a part of a result with `ndim` axes."""
     own = index[max(0, ndim - len(shape)) :]
     return tuple(slice(None) if size == 1 else part for part, size in zip(own, shape, strict=False))
 
 
-def extent(shape: Sequence[int], index: Index) -> tuple[int, ...]:
+def part_of(x: Array, part: Part) -> Array:
+    """The part as a view; an array also where nothing is cut."""
+    whole: Index = (*part, ...)
+    view: Array = x[whole]
+    return view
+
+
+def extent(shape: Sequence[int], index: Part) -> tuple[int, ...]:
     """The shape of a part."""
     return (*(len(range(n)[part]) for n, part in zip(shape, index, strict=False)), *shape[len(index) :])
 
@@ -83,8 +90,8 @@ class Elementwise:
             [
                 partial(
                     self.function,
-                    *(x[(*index, ...)] for x, index in zip(operands, indices, strict=True)),
-                    out=y[(*part, ...)],
+                    *(part_of(x, index) for x, index in zip(operands, indices, strict=True)),
+                    out=part_of(y, part),
                 )
                 for part, indices in self.parts
             ]
@@ -132,20 +139,20 @@ class Choice:
         y = y.view(self.bits)
         tasks = []
         for i, (part, indices, steps) in enumerate(self.parts):
-            own = [x[(*index, ...)] for x, index in zip(operands, indices, strict=True)]
-            tasks.append(partial(self._choose, own, y[(*part, ...)], steps, *memory[2 * i : 2 * i + 2]))
+            own = [part_of(x, index) for x, index in zip(operands, indices, strict=True)]
+            tasks.append(partial(self._choose, own, part_of(y, part), steps, *memory[2 * i : 2 * i + 2]))
         together(tasks)
 
     def _choose(self, operands: Sequence[Array], y: Array, steps: Any, masks: Array, terms: Array) -> None:
         for tile, indices, sizes in steps:
-            condition, a, b = (x[(*index, ...)] for x, index in zip(operands, indices, strict=True))
+            condition, a, b = (part_of(x, index) for x, index in zip(operands, indices, strict=True))
             mask = masks[: prod(sizes)].reshape(sizes)
             np.copyto(mask, condition)
             np.negative(mask, out=mask)
             if self.zero:
-                np.bitwise_and(a, mask, out=y[(*tile, ...)])
+                np.bitwise_and(a, mask, out=part_of(y, tile))
                 continue
             term = terms[: prod(sizes)].reshape(sizes)
             np.bitwise_xor(a, b, out=term)
             np.bitwise_and(term, mask, out=term)
-            np.bitwise_xor(term, b, out=y[(*tile, ...)])
+            np.bitwise_xor(term, b, out=part_of(y, tile))

@@ -1,23 +1,20 @@
-"""Convolution and its weight gradient as matrix products of columns, block by block, see columns.py."""
+"""Convolution as matrix products of columns, block by block, see columns.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from math import prod
-from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.columns import Axis, Block, Columns, Correlation, Filling, Index
+from tinygraph.kernels.columns import Axis, Block, Columns, Correlation, Filling
 from tinygraph.kernels.geometry import Geometry
-from tinygraph.kernels.scratch import Array, carve, room
+from tinygraph.kernels.scratch import Array, Bound, Index, carve, room
 from tinygraph.kernels.workers import shares, together
 
-# Weights of more numbers are packed by all workers, and their gradient is divided by channels, not by images.
+# Weights of more numbers are packed by all workers.
 _LARGE_WEIGHT = 1 << 16
-_CHANNELS_OF_A_WORKER = 8
 # Fewer multiply-adds are done before another thread has begun.
 _WORTH_SHARING = 1 << 19
 
@@ -130,21 +127,6 @@ def run_steps(steps: Sequence[Step], x: Array, matrices: Array, b: Array | None,
         step.run(x, matrices, b, y)
 
 
-class Bound:
-    """What `make` makes of scratch memory, made once as long as the memory is the same."""
-
-    def __init__(self, make: Callable[[Array], Any]) -> None:
-        self._make = make
-        self._last: tuple[Array | None, Any] = (None, None)
-
-    def __call__(self, workspace: Array) -> Any:
-        memory, made = self._last
-        if memory is not workspace:
-            made = self._make(workspace)
-            self._last = workspace, made  # at once: several threads may come with memory of their own
-        return made
-
-
 class Im2col:
     """y = w * x + b for any geometry."""
 
@@ -183,7 +165,9 @@ class Im2col:
 
         def pack(filters: slice) -> None:
             for number, place, tap in columns.every_tap():
-                packed[(number, filters, *place)] = w[(filters, slice(None), *tap)]
+                target: Index = (number, filters, *place)
+                source: Index = (filters, slice(None), *tap)
+                packed[target] = w[source]
 
         together([partial(pack, part) for part in shares(g.filters, packers(w, self.workers))])
         return packed.reshape(columns.products, g.groups, -1, columns.depth)
@@ -192,121 +176,6 @@ class Im2col:
 def packers(w: Array, workers: int) -> int:
     """How many workers the packing of a weight is worth."""
     return workers if w.size >= _LARGE_WEIGHT else 1
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What one worker does of a weight gradient: some blocks for some channels."""
-
-    channels: slice
-    columns: Columns
-    blocks: Sequence[Block]
-
-
-class Im2colWeightGrad:
-    """w = the sum over images and positions of g times the columns of x."""
-
-    algorithm = "im2col"
-
-    def __init__(self, g: Geometry, workers: int = 1) -> None:
-        self.g = g
-        c = correlation(g)
-        self.by_channels = g.filters * g.depth >= _LARGE_WEIGHT and c.channels >= _CHANNELS_OF_A_WORKER * workers
-        self.parts = list(_parts(c, sharing(g, workers), self.by_channels))
-        self.scratch = [shape for part in self.parts for shape in _scratch(part)]
-        self.workspace = room(g.dtype, *self.scratch)
-        self.bound = Bound(self._bind)
-
-    def run(self, x: Array, cotangent: Array, w: Array, workspace: Array) -> None:
-        """Computes w [filters, channels / groups, *kernel], C-contiguous."""
-        g = self.g
-        x, cotangent, w = grouped(x, g.groups), grouped(cotangent, g.groups), w.reshape(g.groups, -1, *w.shape[1:])
-        sums = self.bound(workspace)
-        together([partial(self._sum, part, x, cotangent, w) for part in sums])
-        if not self.by_channels:
-            first, *others = sums
-            for other in others:
-                first.total += other.total
-            self._store(first, w)
-
-    def _bind(self, workspace: Array) -> list[_Sum]:
-        memory = list(carve(workspace, self.g.dtype, *self.scratch))
-        return [_Sum(part, *memory[6 * i : 6 * i + 6]) for i, part in enumerate(self.parts)]
-
-    def _sum(self, part: _Sum, x: Array, cotangent: Array, w: Array) -> None:
-        part.run(x, cotangent)
-        if self.by_channels:
-            self._store(part, w)
-
-    def _store(self, part: _Sum, w: Array) -> None:
-        columns, sums = part.columns, part.total
-        c = columns.c
-        inner = (c.channels, *columns.taps) if columns.channels_first else (*columns.taps, c.channels)
-        sums = sums.reshape(columns.products, c.groups, c.filters, *inner)
-        if not columns.channels_first:
-            sums = np.moveaxis(sums, -1, 3)
-        for number, place, tap in columns.every_tap():
-            w[(slice(None), slice(None), part.channels, *tap)] = sums[(number, *(slice(None),) * 3, *place)]
-
-
-def _parts(c: Correlation, workers: int, by_channels: bool) -> Iterator[_Part]:
-    if by_channels:
-        for channels in shares(c.channels, workers):
-            part = replace(c, channels=channels.stop - channels.start)
-            columns = Columns(part, 1, channels_first=True, terms=_weight(part))
-            yield _Part(channels, columns, columns.blocks)
-    else:
-        columns = Columns(c, workers, channels_first=True, terms=_weight(c))
-        for blocks in shares(len(columns.blocks), workers):
-            yield _Part(slice(None), columns, columns.blocks[blocks])
-
-
-def _weight(c: Correlation) -> int:
-    """Numbers of the weight."""
-    return c.groups * c.filters * c.channels * prod(c.taps)
-
-
-class _Sum:
-    """A part's sum of products, in scratch memory of the shapes `_scratch`."""
-
-    def __init__(
-        self, part: _Part, frame: Array, gathered: Array, sides: Array, products: Array, sums: Array, total: Array
-    ) -> None:
-        self.columns = columns = part.columns
-        self.channels = part.channels
-        self.sums, self.total = sums, total
-        self.steps = []
-        for before, block in zip([None, *part.blocks], part.blocks, strict=False):
-            filling = columns.bind(block, before, frame, gathered)
-            side = columns.side(block, sides)
-            self.steps.append((block, filling, side, columns.images_of(side, block), products[:, : len(side)]))
-
-    def run(self, x: Array, cotangent: Array) -> None:
-        """Computes `total` from x [batch, groups, channels, *sizes] and cotangent [batch, groups, filters, *out]."""
-        x = x[:, :, self.channels]
-        self.total[...] = 0
-        for block, filling, memory, by_image, products in self.steps:
-            source = cotangent[block.images, :, :, block.rows]
-            if self.columns.joined or not source[0, 0, 0].flags.c_contiguous:
-                by_image[...] = source
-                side = memory
-            else:
-                side = source.reshape(*source.shape[:3], -1)
-            filling.fill(x)
-            for view, product in zip(filling.views, products, strict=True):
-                np.matmul(side, view.swapaxes(-1, -2), out=product)
-            self.total += np.add.reduce(products, 1, out=self.sums)
-
-
-def _scratch(part: _Part) -> Iterator[tuple[int, ...]]:
-    """Columns, a side of the products, the products of a block, their sum, and the sum of all blocks."""
-    columns, c = part.columns, part.columns.c
-    matrix = (c.groups, c.filters, columns.depth)
-    yield from columns.shapes
-    yield (c.groups * c.filters * columns.positions,)
-    yield (columns.products, 1 if columns.joined else columns.blocks[0].size, *matrix)
-    yield (columns.products, *matrix)
-    yield (columns.products, *matrix)
 
 
 class Pointwise:

@@ -19,8 +19,8 @@ import numpy as np
 
 from tinygraph.kernels.columns import Axis, Correlation
 from tinygraph.kernels.geometry import Geometry
-from tinygraph.kernels.im2col import Bound, Products, Step, grouped, packers, run_steps, sharing
-from tinygraph.kernels.scratch import Array, carve, room
+from tinygraph.kernels.im2col import Products, Step, grouped, packers, run_steps, sharing
+from tinygraph.kernels.scratch import Array, Bound, Index, carve, room
 from tinygraph.kernels.workers import shares, together
 
 
@@ -51,7 +51,7 @@ class _Phase:
     """A phase, prepared; `products` is None if no tap meets its positions."""
 
     def __init__(self, g: Geometry, lines: Sequence[_Line], workers: int) -> None:
-        self.target = tuple(line.target for line in lines)
+        self.target: Index = (..., *(line.target for line in lines))
         self.kernel = tuple(line.taps for line in lines)
         self.products: Products | None = None
         self.packed = (0,)
@@ -59,7 +59,7 @@ class _Phase:
             channels, filters = g.filters // g.groups, g.channels // g.groups
             axes = tuple(line.axis for line in lines)
             c = Correlation(g.batch, g.groups, channels, filters, axes, g.dtype)
-            whole = all(step.step == 1 for step in self.target)
+            whole = all(line.target.step == 1 for line in lines)
             self.products = Products(c, workers, channels_first=False, direct=whole)
             self.packed = (prod(c.taps) * g.filters * filters,)
 
@@ -95,7 +95,7 @@ class Phases:
         bias = None if b is None else b.reshape(g.groups, -1, 1)
         rows = shares(w.shape[1], packers(w, self.workers))
         together([partial(self._pack, w, part, packed) for part in rows])
-        targets = [y[(..., *phase.target)] for phase in self.phases]
+        targets = [y[phase.target] for phase in self.phases]
         together([partial(self._compute, steps, x, packed, bias, targets) for steps in parts])
         for phase, target in zip(self.phases, targets, strict=True):
             if phase.products is None:
@@ -120,7 +120,9 @@ class Phases:
                 matrix = memory.reshape(shape)
                 for number, place, tap in columns.every_tap():
                     tap = tuple(taps[t] for taps, t in zip(phase.kernel, tap, strict=True))
-                    matrix[(number, slice(None), *place, rows)] = w[(slice(None), rows, slice(None), *tap)]
+                    target: Index = (number, slice(None), *place, rows)
+                    source: Index = (slice(None), rows, slice(None), *tap)
+                    matrix[target] = w[source]
 
     def _compute(
         self, parts: Sequence[list[Step]], x: Array, packed: Sequence[Array], b: Array | None, targets: Sequence[Array]

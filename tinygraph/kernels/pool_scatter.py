@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygraph.kernels.blocks import Block
 from tinygraph.kernels.pooling import Separable
-from tinygraph.kernels.scratch import Array, carve, room
+from tinygraph.kernels.scratch import Array, Index, carve, room
 from tinygraph.kernels.workers import together
 
 
@@ -47,7 +47,7 @@ class Scatter:
             phase = self.phases.index(tuple(remainder for remainder, _ in tap))
             self.taps.append((phase, sum(ahead * weight for (_, ahead), weight in zip(tap, weights, strict=True))))
         self.places = [self._place(phase) for phase in self.phases]
-        reached = sum(prod(len(range(n)[e]) for n, e in zip(sizes, which, strict=True)) for _, which in self.places)
+        reached = sum(prod(len(range(n)[e]) for n, e in zip(sizes, which[1:], strict=True)) for _, which in self.places)
         self.complete = reached == prod(sizes)
         self.shape = (*pool.block, *self.line)
         self.bits = np.dtype(f"i{pool.dtype.itemsize}")
@@ -57,16 +57,17 @@ class Scatter:
         self.scratch = self.numbers + room(self.bits, self.shape) + self.flags
         self.workspace = self.scratch * len(pool.parts)
 
-    def _place(self, phase: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    def _place(self, phase: tuple[int, ...]) -> tuple[Index, Index]:
         """Where the elements of a phase stand in memory of the shape `line`, and which ones they are."""
-        inside, elements = [], []
+        inside: list[Any] = []
+        elements: list[Any] = []
         for (size, _, _, stride, _, front), remainder, length in zip(self.pool.axes, phase, self.line, strict=True):
             start = remainder - front
             first = max(0, -(start // stride))
             end = max(first, min(length, (size - 1 - start) // stride + 1))
             inside.append(slice(first, end))
             elements.append(slice(start + first * stride, max(0, start + (end - 1) * stride + 1), stride))
-        return tuple(inside), tuple(elements)
+        return (..., *inside), (..., *elements)
 
     def run(self, better: Any, x: Array, g: Array, dx: Array, workspace: Array) -> bool:
         """Scatters g to where the windows of x have their winners.
@@ -95,7 +96,7 @@ class Scatter:
         arrays = list(carve(memory, self.pool.dtype, *self.shapes))
         (mask,) = carve(memory[self.numbers :], self.bits, self.shape)
         flags = list(carve(memory[self.scratch - self.flags :], np.dtype(bool), self.shape, self.shape))
-        windows = (..., *(slice(count) for count in self.counts))
+        windows: Index = (..., *(slice(count) for count in self.counts))
         worst = -np.inf if better is np.maximum else np.inf
         for block in found:
             n, c = x[block].shape[:2]
@@ -107,7 +108,7 @@ class Scatter:
             undecided, hit, bits = (a.reshape(-1)[:size] for a in (*flags, mask))
             elements.fill(worst)
             for memory_of, (inside, which) in zip(elements, self.places, strict=True):
-                memory_of[(..., *inside)] = x[block][(..., *which)]
+                memory_of[inside] = x[block][which]
             own.fill(0)
             own[windows] = g[block]  # what lies beside the windows wins garbage, and shares out a 0
             self._win(better, elements.reshape(-1, size), won.reshape(-1))
@@ -126,7 +127,7 @@ class Scatter:
             if not self.complete:
                 target[...] = 0
             for slope, (inside, which) in zip(slopes, self.places, strict=True):
-                target[(..., *which)] = slope[(..., *inside)]
+                target[which] = slope[inside]
         return True
 
     def _win(self, better: Any, elements: Array, won: Array) -> None:

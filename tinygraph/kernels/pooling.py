@@ -19,7 +19,6 @@ from tinygraph.kernels.blocks import Block, block_shape, blocks
 from tinygraph.kernels.scratch import Array, carve, room
 from tinygraph.kernels.workers import shares, together
 
-
 _BLOCK = 1 << 20  # bytes; threads that do less at a time wait for one another too often
 
 

@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from tinygraph.kernels.scratch import Array
+from tinygraph.kernels.scratch import Array, Index
 from tinygraph.kernels.workers import shares, together
 
 _WORTH_SHARING = 1 << 16  # elements; fewer are done before another thread has begun
@@ -31,7 +31,7 @@ class Reduce:
         self, ufunc: np.ufunc, shape: Sequence[int], axes: Sequence[int], keepdims: bool, workers: int
     ) -> None:
         self.reduce = partial(ufunc.reduce, axis=tuple(axes), keepdims=keepdims)
-        self.parts: list[tuple[tuple[slice, ...], tuple[slice, ...]]] = [((), ())]
+        self.parts: list[tuple[Index, Index]] = [((...,), (...,))]
         if workers == 1 or prod(shape) < _WORTH_SHARING:
             return
         kept = [axis for axis, size in enumerate(shape) if axis not in axes and size >= workers]
@@ -40,8 +40,8 @@ class Reduce:
             place = axis if keepdims else axis - sum(1 for reduced in axes if reduced < axis)
             whole = slice(None)
             found = shares(shape[axis], workers)
-            self.parts = [((whole,) * axis + (part,), (whole,) * place + (part,)) for part in found]
+            self.parts = [((*(whole,) * axis, part, ...), (*(whole,) * place, part, ...)) for part in found]
 
     def run(self, x: Array, y: Array) -> None:
         """Computes y."""
-        together([partial(self.reduce, x[(*a, ...)], out=y[(*b, ...)]) for a, b in self.parts])
+        together([partial(self.reduce, x[a], out=y[b]) for a, b in self.parts])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Index = tuple[Any, ...]  # of an array: slices, whole numbers and ...
 
 _ALIGNMENT = 64  # bytes of a cache line, and of the widest vector register
 
@@ -32,6 +33,21 @@ def carve(workspace: Array, dtype: np.dtype[Any], *shapes: Sequence[int]) -> Ite
         size = prod(shape) * dtype.itemsize
         yield workspace[at : at + size].view(dtype).reshape(shape)
         at += _aligned(size)
+
+
+class Bound:
+    """What `make` makes of scratch memory: made once, as long as the memory is the same."""
+
+    def __init__(self, make: Callable[[Array], Any]) -> None:
+        self._make = make
+        self._last: tuple[Array | None, Any] = (None, None)
+
+    def __call__(self, workspace: Array) -> Any:
+        memory, made = self._last
+        if memory is not workspace:
+            made = self._make(workspace)
+            self._last = workspace, made  # at once: several threads may come with memory of their own
+        return made
 
 
 def _aligned(size: int) -> int:

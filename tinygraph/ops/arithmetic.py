@@ -299,7 +299,8 @@ class Where(Op):
         routine = Choice(shapes, np.broadcast_shapes(*shapes), dtype, zero, workers)
 
         def run(inputs: Any, outputs: Any, workspace: Array) -> None:
-            routine.run(*inputs, outputs[0], workspace)
+            condition, a, b = inputs
+            routine.run(condition, a, b, outputs[0], workspace)
 
         return Prepared(run, routine.workspace, "choice")
 

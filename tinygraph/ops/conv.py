@@ -16,7 +16,8 @@ from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Dim, Symbol, TensorType
 from tinygraph.kernels import taps
 from tinygraph.kernels.geometry import Geometry
-from tinygraph.kernels.im2col import Im2col, Im2colWeightGrad, Pointwise
+from tinygraph.kernels.im2col import Im2col, Pointwise
+from tinygraph.kernels.weight_grad import WeightGrad
 from tinygraph.ops.base import (
     Exporter,
     Op,
@@ -229,7 +230,7 @@ class ConvWeightGrad(Convolution):
         g = self.geometry(types[0], types[1], self.kernel_size)
         if g is None:
             return None
-        routine = Im2colWeightGrad(g, workers)
+        routine = WeightGrad(g, workers)
 
         def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
             routine.run(inputs[0], inputs[1], outputs[0], workspace)

@@ -138,7 +138,7 @@ class MatMul(Op):
         if not all(t.is_static for t in types):
             return None
         routine = MatrixProduct(types[0].dims, types[1].dims, workers)
-        return Prepared(lambda inputs, outputs, _: routine.run(*inputs, outputs[0]), 0, "gemm")
+        return Prepared(lambda inputs, outputs, _: routine.run(inputs[0], inputs[1], outputs[0]), 0, "gemm")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         a, b = inputs

@@ -96,7 +96,9 @@ class Sum(Reduction):
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
         routine = self.reducing(np.add, types, workers)
-        return routine and Prepared(lambda inputs, outputs, _: routine.run(inputs[0], outputs[0]), 0, "add")
+        if routine is None:
+            return None
+        return Prepared(lambda inputs, outputs, _: routine.run(inputs[0], outputs[0]), 0, "add")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [self.widened(cotangents[0], inputs[0])]
@@ -182,7 +184,9 @@ class Max(Reduction):
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
         routine = self.reducing(np.maximum, types, workers)
-        return routine and Prepared(lambda inputs, outputs, _: routine.run(inputs[0], outputs[0]), 0, "maximum")
+        if routine is None:
+            return None
+        return Prepared(lambda inputs, outputs, _: routine.run(inputs[0], outputs[0]), 0, "maximum")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         x = inputs[0]
