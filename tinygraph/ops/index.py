@@ -15,6 +15,7 @@ from tinygraph.ir import Array, Dim, Shape, Symbol, TensorType
 from tinygraph.ops.base import (
     Exporter,
     Op,
+    Prepared,
     Tensor,
     Types,
     alike,
@@ -119,6 +120,13 @@ class SliceGrad(_Strided):
         x = np.zeros(TensorType(self.shape).dims, g.dtype)
         x[self.place] = g
         return x
+
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        def run(inputs: Any, outputs: Any, workspace: Array) -> None:
+            outputs[0].fill(0)
+            outputs[0][self.place] = inputs[0]
+
+        return Prepared(run, 0, "fill") if types[0].is_static and TensorType(self.shape).is_static else None
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [apply(Slice(self.starts, self.stops, self.steps), cotangents[0])]
@@ -247,6 +255,12 @@ class Concat(Op):
     def kernel(self, *xs: Array) -> Array:
         return np.concatenate(xs, self.axis)
 
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        def run(inputs: Any, outputs: Any, workspace: Array) -> None:
+            np.concatenate(inputs, self.axis, out=outputs[0])
+
+        return Prepared(run, 0, "concatenate") if all(t.is_static for t in types) else None
+
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         axis, c = normal_axis(self.axis, outputs[0].ndim), cotangents[0]
         if len(inputs) == 1:
@@ -302,10 +316,23 @@ class OneHot(Op):
         return TensorType((*labels.shape, self.classes), np.dtype(self.dtype))
 
     def kernel(self, labels: Array) -> Array:
-        labels = labels.astype(np.int64)  # a narrow dtype may not hold the number of classes
-        place = np.where(labels < 0, labels + self.classes, labels)
-        hits: Array = place[..., None] == np.arange(self.classes)
+        hits: Array = self._places(labels) == np.arange(self.classes)
         return hits.astype(self.dtype)
+
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        if not types[0].is_static or np.dtype(self.dtype).kind not in "bf":
+            return None
+        classes = np.arange(self.classes)
+
+        def run(inputs: Any, outputs: Any, workspace: Array) -> None:
+            np.equal(self._places(inputs[0]), classes, out=outputs[0])
+
+        return Prepared(run, 0, "equal")
+
+    def _places(self, labels: Array) -> Array:
+        """The place of each 1, [*, 1]."""
+        labels = labels.astype(np.int64)  # a narrow dtype may not hold the number of classes
+        return np.where(labels < 0, labels + self.classes, labels)[..., None]
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         depth, values = export.const(np.array(self.classes, np.int64)), export.const(np.array([0, 1], self.dtype))

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygraph.errors import ShapeError, UnsupportedOp
 from tinygraph.ir import Array, Dim, Symbol, TensorType
+from tinygraph.kernels.elementwise import Elementwise
 from tinygraph.ops.base import (
     Exporter,
     Op,
@@ -170,6 +171,15 @@ class AdaptiveAvgPoolGrad(Op):
                 spread[start:end] += share[number]
             dx = np.moveaxis(spread, 0, axis)
         return np.ascontiguousarray(dx, g.dtype)
+
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        (g,) = types
+        x = self.infer(g)
+        if not x.is_static or set(g.dims[2:]) != {1} or g.dtype != summing(g.dtype):
+            return None
+        number = np.asarray(prod(x.dims[2:]), g.dtype)
+        routine = Elementwise(np.divide, [g.dims, ()], x.dims, workers)
+        return Prepared(lambda inputs, outputs, _: routine.run([inputs[0], number], outputs[0]), 0, "divide")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [apply(AdaptiveAvgPool(output_size=inputs[0].shape[2:]), cotangents[0])]

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Dim, TensorType
+from tinygraph.kernels.pool_spread import Spread
 from tinygraph.ops.base import (
     Exporter,
     Prepared,
@@ -122,6 +123,17 @@ class AvgPoolGrad(Average):
         for region in self.regions(counts):
             frame[region] += share
         return np.ascontiguousarray(self.crop(frame, sizes), g.dtype)
+
+    def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        (g,) = types
+        x = self.infer(g)
+        if not x.is_static or not x.size or g.dtype != summing(g.dtype):
+            return None
+        sizes, counts = x.dims[2:], g.dims[2:]
+        fronts = [front for front, _ in self.padding]
+        axes = list(zip(sizes, counts, self.kernel_size, self.stride, self.dilation, fronts, strict=True))
+        routine = Spread(x.dims, axes, self.divisors(sizes, counts, g.dtype), workers)
+        return Prepared(lambda xs, ys, memory: routine.run(xs[0], ys[0], memory), routine.workspace, "by_tap")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [apply(AvgPool(**self.attributes, count_include_pad=self.count_include_pad), cotangents[0])]

@@ -8,10 +8,12 @@ import numpy as np
 
 from tinygraph.errors import ShapeError, UnsupportedOp, UsageError
 from tinygraph.ir import Array, Symbol, TensorType
+from tinygraph.kernels import softmax as kernels
 from tinygraph.ops.arithmetic import compare, where
 from tinygraph.ops.base import (
     Exporter,
     Op,
+    Prepared,
     Tensor,
     Types,
     apply,
@@ -66,6 +68,13 @@ class Softmax(AlongAxis):
         y: Array = e / e.sum(self.axis, keepdims=True)
         return y
 
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        (x,) = types
+        if not x.is_static or x.dtype not in (np.float32, np.float64):
+            return None
+        routine = kernels.Softmax(x.dims, self.axis, x.dtype)
+        return Prepared(lambda xs, ys, memory: routine.run(xs[0], ys[0], memory), routine.workspace, "in_place")
+
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         (y,), (g,) = outputs, cotangents
         return [y * (g - sum(g * y, self.axis, keepdims=True))]
@@ -85,6 +94,13 @@ class LogSoftmax(AlongAxis):
         shifted: Array = x - x.max(self.axis, keepdims=True)
         y: Array = shifted - np.log(np.exp(shifted).sum(self.axis, keepdims=True))
         return y
+
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        (x,) = types
+        if not x.is_static or x.dtype not in (np.float32, np.float64):
+            return None
+        routine = kernels.LogSoftmax(x.dims, self.axis, x.dtype)
+        return Prepared(lambda xs, ys, memory: routine.run(xs[0], ys[0], memory), routine.workspace, "in_place")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         (y,), (g,) = outputs, cotangents
@@ -186,16 +202,33 @@ class CrossEntropy(Op):
         return 5 * inputs[0].size + outputs[0].size
 
     def kernel(self, logits: Array, labels: Array) -> Array:
+        kept, places = self.places(labels, logits.shape[1])
+        picked = np.take_along_axis(LogSoftmax(1).kernel(logits), np.expand_dims(places, 1), 1).squeeze(1)
+        return np.where(kept, -picked, picked.dtype.type(0))
+
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        logits = types[0]
+        if not logits.is_static or not logits.size or logits.dtype not in (np.float32, np.float64):
+            return None
+        routine = kernels.CrossEntropy(logits.dims, logits.dtype)
+
+        def run(inputs: Any, outputs: Any, workspace: Array) -> None:
+            kept, places = self.places(inputs[1], logits.dims[1])
+            routine.run(inputs[0], places, outputs[0], workspace)
+            outputs[0][~kept] = 0
+
+        return Prepared(run, routine.workspace, "in_place")
+
+    def places(self, labels: Array, classes: int) -> tuple[Array, Array]:
+        """Which samples count, and the class of each, 0 for the others; UsageError if a label is out of range."""
         kept = labels != self.ignore_index
-        wrong = kept & ((labels < 0) | (labels >= logits.shape[1]))
+        wrong = kept & ((labels < 0) | (labels >= classes))
         if wrong.any():
             raise UsageError(
-                f"cross_entropy got the label {labels[wrong][0]}; want 0 to {logits.shape[1] - 1}, "
+                f"cross_entropy got the label {labels[wrong][0]}; want 0 to {classes - 1}, "
                 f"or {self.ignore_index} for samples that do not count"
             )
-        index = np.expand_dims(np.where(kept, labels, 0).astype(np.int64), 1)
-        picked = np.take_along_axis(LogSoftmax(1).kernel(logits), index, 1).squeeze(1)
-        return np.where(kept, -picked, picked.dtype.type(0))
+        return kept, np.where(kept, labels, 0).astype(np.int64)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         logits, labels = inputs
