@@ -15,11 +15,12 @@ from threading import Lock, Thread
 Task = Callable[[], object]
 
 _spare: list[_Helper] = []  # threads that wait for a task
-os.register_at_fork(after_in_child=_spare.clear)
+if hasattr(os, "register_at_fork"):  # a child process has none of the threads
+    os.register_at_fork(after_in_child=_spare.clear)
 
 
 def shares(count: int, workers: int) -> list[slice]:
-    """0..count in at most that many parts of nearly one size, none of them empty."""
+    """0..count in at most that many parts of nearly one size; a single empty one for no count."""
     workers = max(1, min(workers, count))
     edges = [count * i // workers for i in range(workers + 1)]
     return [slice(a, b) for a, b in pairwise(edges)]
