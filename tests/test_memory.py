@@ -160,9 +160,7 @@ def test_views_lie_in_the_memory_of_their_base() -> None:
 
 
 def peak_of(fn: Callable[..., Any], *shape: int) -> int:
-    memory = session(fn, shape).memory
-    assert memory.workspace < 64 * 3  # gaps: arrays begin on cache lines
-    return memory.activations
+    return session(fn, shape).memory.activations
 
 
 PEAKS: list[tuple[str, Callable[[Any], Any], int]] = [

@@ -34,12 +34,16 @@ def training(fn: Step, inputs: Mapping[str, Any], kind: Kind = "param", **state:
 
 
 def stateful(
-    fn: Step, inputs: Mapping[str, Any], guard: Collection[str | Value] = (), **state: Array
+    fn: Step,
+    inputs: Mapping[str, Any],
+    guard: Collection[str | Value] = (),
+    threads: int | None = None,
+    **state: Array,
 ) -> tuple[Session, dict[str, Array]]:
     """A session of the graph, and its state arrays by name."""
     graph = training(fn, inputs, **state)
     arrays = {v: graph.array(v).copy() for v in graph.data if v.name in state}
-    return Session(graph, state=arrays, guard=guard), {v.name: a for v, a in arrays.items()}
+    return Session(graph, threads, arrays, guard), {v.name: a for v, a in arrays.items()}
 
 
 def pointers_written(run: Session) -> set[int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tinygraph.ir import Graph, Node, Value
+from tinygraph.runtime.fuse import may_overwrite
 
 Home = Literal["given", "arena", "fresh", "kernel"]
 
@@ -60,7 +61,7 @@ def place(
     """
     shared = _in_place(graph, owner, rewritten, prepared)
     root = {v: shared[owner[v]] for v in graph.values()}
-    home: dict[Value, Home] = {v: "given" for v in root if v.kind != "node"}
+    home: dict[Value, Home] = {v: "given" for v in (*root, *rewritten.values()) if v.kind != "node"}
     for node in graph.nodes:
         home |= {v: "arena" if node in prepared else "kernel" for v in node.outputs if root[v] is v}
     copied = []
@@ -86,14 +87,16 @@ def _in_place(
     until = last.copy()  # the same for all that is put into one memory
     writable = {v for node in graph.nodes if node in prepared for v in node.outputs}
     for i, node in enumerate(graph.nodes):
-        result = node.outputs[0]
-        if node not in prepared or "elementwise" not in node.op.traits or shared[result] is not result:
+        if node not in prepared or "elementwise" not in node.op.traits:
             continue
-        for operand in node.inputs:
-            place = shared[owner[operand]]
-            same = all(v.type == result.type and owner[v] is v for v in node.inputs if shared[owner[v]] is place)
-            if same and place in writable and until[place] == i:
-                shared[result] = place
-                until[place] = last[result]
-                break
+        for result in node.outputs:
+            if shared[result] is not result:
+                continue
+            for operand in node.inputs:
+                place = shared[owner[operand]]
+                same = all(v.type == result.type and owner[v] is v for v in node.inputs if shared[owner[v]] is place)
+                if same and place in writable and until[place] == i and may_overwrite(node, result, operand):
+                    shared[result] = place
+                    until[place] = last[result]
+                    break
     return shared

@@ -18,6 +18,7 @@ import numpy as np
 from tinygraph.errors import DivergenceError
 from tinygraph.ir import Array, Graph, Value
 from tinygraph.runtime.frame import Fixed, Frame
+from tinygraph.runtime.fuse import fuse
 from tinygraph.runtime.layout import lay_out
 from tinygraph.runtime.lifetimes import owners
 from tinygraph.runtime.placement import place
@@ -60,7 +61,8 @@ class Plan:
         guard: names of outputs, or values, that must be finite before any state is written.
 
     Attributes:
-        steps: in the order of the nodes; a view of an array that has a fixed place needs none.
+        steps: in the order of the nodes. Those that `fuse` puts together are one step; a view of an
+            array that has a fixed place needs none.
         memory: what a call needs.
     """
 
@@ -72,11 +74,12 @@ class Plan:
         state: Mapping[Value, Array] = _NO_STATE,
         guard: Collection[str | Value] = (),
     ) -> None:
+        checked = guarded(graph, guard)
+        graph = fuse(graph, checked)
         arrays = {**weights, **state}
         lowered = {n: n.op.lower(n.input_types, [weights.get(v) for v in n.inputs], workers) for n in graph.nodes}
         prepared = {node: kernel for node, kernel in lowered.items() if kernel is not None}
         owner = owners(graph, arrays)
-        checked = guarded(graph, guard)
         renewed = updates(graph, state, owner, checked, prepared)
         named = {v.name for v in next_values(graph, state)}
         returned = [v for name, v in graph.outputs if name not in named]

@@ -11,6 +11,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from tinygraph.errors import UsageError
 from tinygraph.ir import Array, Graph, Node, TensorType, Value
+from tinygraph.runtime.fuse import may_overwrite
 
 _BLOCK = 1 << 16  # numbers that are looked at together, one by one
 
@@ -106,7 +107,7 @@ def updates(
     last_read = {owner[v]: i for i, node in enumerate(graph.nodes) for v in node.inputs}
     kept = {owner[v] for name, v in graph.outputs if following.get(owner[v]) is not v}
     earliest = max((i for i, node in enumerate(graph.nodes) if not set(node.outputs).isdisjoint(checked)), default=-1)
-    maker = {node.outputs[0]: i for i, node in enumerate(graph.nodes)}
+    maker = {v: i for i, node in enumerate(graph.nodes) for v in node.outputs}
     in_place: dict[Value, Value] = {}
     for old, new in following.items():
         at = maker.get(new, -1)
@@ -114,7 +115,7 @@ def updates(
             continue
         node = graph.nodes[at]
         aligned = all(v is old or owner[v] is not old for v in node.inputs)
-        if aligned and "elementwise" in node.op.traits and node in prepared:
+        if aligned and "elementwise" in node.op.traits and node in prepared and may_overwrite(node, new, old):
             in_place[new] = old
     copied = tuple((old, new) for old, new in following.items() if in_place.get(new) is not old)
     return Updates(in_place, copied)
