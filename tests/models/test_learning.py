@@ -53,5 +53,5 @@ def test_a_residual_network_tells_patches_of_two_photographs_apart() -> None:
 
 @pytest.mark.slow
 def test_a_residual_network_learns_shapes() -> None:
-    train, held_out = data.shapes(2000), data.shapes(400, seed=1)
-    assert share_right(trained("resnet20_cifar", train, epochs=4, lr=1e-2), held_out) > 0.9
+    train, held_out = data.shapes(1000), data.shapes(400, seed=1)
+    assert share_right(trained("resnet20_cifar", train, epochs=3, lr=1e-2), held_out) > 0.9

@@ -15,7 +15,7 @@ _NOISE = 0.1
 
 
 def shapes(count: int, size: int = 32, seed: int = 0) -> Dataset:
-    """Circles, squares, triangles and crosses of any place, size and colour, under noise.
+    """Circles, squares, triangles and crosses of any place, size and colour on dark grounds, under noise.
 
     Args:
         count: images; the four classes take turns.
@@ -36,9 +36,8 @@ def shapes(count: int, size: int = 32, seed: int = 0) -> Dataset:
     center = rng.uniform(radius, size - radius, (2, count, 1, 1))
     rows, columns = np.mgrid[:size, :size] + 0.5
     inside = _inside(labels, (rows - center[0]) / radius, (columns - center[1]) / radius)
-    ground = rng.uniform(0, 1, (count, 3, 1, 1))
-    # at least 0.3 away from the ground in every channel, with the interval closed to a ring
-    colour = (ground + rng.uniform(0.3, 0.7, ground.shape)) % 1
+    ground = rng.uniform(0, 0.3, (count, 3, 1, 1))
+    colour = rng.uniform(0.4, 1, ground.shape)
     images = np.where(inside[:, None], colour, ground) + _NOISE * rng.standard_normal((count, 3, size, size))
     return Dataset(np.clip(images, 0, 1).astype(np.float32), labels, _CLASSES)
 
