@@ -39,9 +39,9 @@ NETWORKS = {
     "resnet18": (8, 3, 64, 64),
 }
 
-# Learning rate for the shallow networks, for the deep and narrow ones (those of full width get a tenth
-# of it), and the other arguments. At higher rates, a ReLU near its kink that float32 sees from the
-# other side moves the loss of a deep network by per cents a few steps later.
+# Learning rate for the shallow networks, for the deep ones (to be divided by SLOWER), and the other
+# arguments. At higher rates, a ReLU near its kink that float32 sees from the other side moves the loss
+# of a deep network by per cents a few steps later.
 OPTIMIZERS: dict[str, tuple[float, float, dict[str, Any]]] = {
     "SGD": (0.02, 2e-4, {"momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}),
     "Adam": (3e-4, 2e-4, {}),
@@ -50,6 +50,7 @@ OPTIMIZERS: dict[str, tuple[float, float, dict[str, Any]]] = {
     "Adadelta": (1.0, 0.05, {}),
     "RMSprop": (3e-4, 1e-5, {"momentum": 0.5}),
 }
+SLOWER = {"vgg11_bn": 40, "resnet18": 10}
 
 # Biases of convolutions in front of BatchNorm stay as they are. BatchNorm takes them away again, so
 # their gradient is 0 but for rounding, which some optimizers blow up to full steps: the running
@@ -172,7 +173,7 @@ def run(name: str, optimizer: str, dtype: str) -> dict[str, Any]:
     for parameter in map(net.get_parameter, STILL.get(name, [])):
         parameter.requires_grad_(False)
     shallow, deep, rest = OPTIMIZERS[optimizer]
-    rate = shallow if name in ("lenet5", "dense") else deep if name.endswith("narrow") else deep / 10
+    rate = shallow if name in ("lenet5", "dense") else deep / SLOWER.get(name, 1)
     arguments = {"lr": rate, **rest}
     updater = getattr(torch.optim, optimizer)(net.parameters(), **arguments)
     losses = []
