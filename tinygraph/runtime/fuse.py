@@ -20,9 +20,9 @@ from tinygraph.kernels.scratch import carve, room
 from tinygraph.kernels.workers import shares, together
 from tinygraph.ops.base import Op, Prepared, Types, family, no_macs, not_differentiable, not_in_onnx
 
-_CACHE = 1 << 20  # bytes that the blocks of all arrays of a group may take together
+_CACHE = 3 << 19  # bytes that the blocks of all arrays of a group may take together
 _LEAST = 1 << 11  # elements of a block; in shorter ones most of the time goes into calls
-_MOST = 1 << 14
+_MOST = 1 << 15
 
 
 @family
