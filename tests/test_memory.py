@@ -109,9 +109,8 @@ def test_nothing_is_read_before_it_is_written(net: Graph, monkeypatch: pytest.Mo
         monkeypatch.setattr(np, "empty", poisoned)
         for _ in range(2):
             np.testing.assert_allclose(run(x), want, rtol=1e-4, atol=1e-5)
-            for plan in run._plans.values():
-                for frame in plan._spare:
-                    frame.memory.fill(255)
+            for arena in run._arenas.spare:
+                arena.memory.fill(255)
         monkeypatch.undo()
 
 

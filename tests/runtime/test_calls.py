@@ -85,16 +85,32 @@ def test_threads_get_an_arena_each_and_use_them_again() -> None:
     for _ in range(3):
         with ThreadPoolExecutor(3) as pool:
             list(pool.map(work, range(3)))
-    (plan,) = run._plans.values()
-    assert 1 <= len(plan._spare) <= 3
+    assert 1 <= len(run._arenas.spare) <= 3
+
+
+def test_batches_of_all_sizes_share_an_arena() -> None:
+    run = tg.compile(Net(), tg.Spec(("N", *X.shape[1:])))
+    want = {n: run(X[:n]) for n in (3, 16, 1, 2, 16)}
+    (arena,) = run._arenas.spare
+    largest = tg.compile(Net(), tg.Spec(X.shape)).memory
+    assert arena.memory.nbytes < largest.total
+    for n in (16, 3, 2, 1, 16):
+        arena.memory.fill(255)
+        np.testing.assert_array_equal(run(X[:n]), want[n])
+    assert run._arenas.spare == [arena]
+    assert len(arena.frames) == 4
+    for n in range(4, 12):
+        run(X[:n])
+    gc.collect()
+    assert len(arena.frames) == 8  # as many as there are plans
 
 
 def test_a_failed_call_loses_no_arena() -> None:
     run = tg.compile(lambda x: ops.log(ops.relu(x) + 1), tg.Spec((2, 2)), passes="none")
     run(np.ones((2, 2), F32))
     (plan,) = run._plans.values()
-    (frame,) = plan._spare
+    (arena,) = run._arenas.spare
     with pytest.raises(Exception, match=r"add|broadcast|shape"):
         plan.run([np.ones((3, 3), F32)])
-    assert plan._spare == [frame]
+    assert run._arenas.spare == [arena]
     np.testing.assert_allclose(run(np.ones((2, 2), F32)), np.log(2), rtol=1e-6)

@@ -1,9 +1,10 @@
-"""The memory of one running call: an arena, and what is bound to places in it once for all calls."""
+"""The memory of running calls: arenas, and what is bound to places in them once for all calls."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tinygraph.ir import Array, Graph, Value
 from tinygraph.kernels.scratch import allocate
@@ -43,31 +44,62 @@ class Fixed:
         self.views = [(slots[n.outputs[0]], slots[n.inputs[0]], n.op.kernel) for n in views]
 
 
+class Arena:
+    """Memory that one running call at a time has for itself.
+
+    Attributes:
+        memory: its bytes.
+        frames: what plans have bound to it.
+    """
+
+    def __init__(self, nbytes: int) -> None:
+        self.memory = allocate(nbytes)
+        self.frames: WeakKeyDictionary[Any, Frame] = WeakKeyDictionary()
+
+
+class Arenas:
+    """The arenas that no call uses at the moment. Plans for several sizes of a batch share them."""
+
+    def __init__(self) -> None:
+        self.spare: list[Arena] = []
+
+    def take(self, nbytes: int) -> Arena:
+        """An arena of at least so many bytes; one that is too small is forgotten."""
+        try:
+            arena = self.spare.pop()
+        except IndexError:
+            return Arena(nbytes)
+        return arena if arena.memory.nbytes >= nbytes else Arena(nbytes)
+
+    def give(self, arena: Arena) -> None:
+        """Takes an arena back."""
+        self.spare.append(arena)
+
+
 class Frame:
-    """An arena, and the arguments of the steps as far as they are known before a call.
+    """The arguments of a plan's steps, as far as they are known before a call, in one arena.
 
     Args:
         fixed: what lies where.
         steps: of the plan.
+        memory: the bytes of the arena.
 
     Attributes:
-        memory: the bytes of the arena.
         slots: the array of each fixed value; None for the others.
         calls: each step with its inputs and its outputs, or None where some are not fixed, and
             its workspace.
     """
 
-    def __init__(self, fixed: Fixed, steps: Sequence[Step]) -> None:
-        self.memory = allocate(fixed.nbytes)
+    def __init__(self, fixed: Fixed, steps: Sequence[Step], memory: Array) -> None:
         self.slots: list[Any] = [None] * fixed.count
         for slot, array in fixed.arrays:
             self.slots[slot] = array
         for slot, span, type in fixed.spans:
-            self.slots[slot] = self.memory[span].view(type.dtype).reshape(type.dims)
+            self.slots[slot] = memory[span].view(type.dtype).reshape(type.dims)
         for slot, base, view in fixed.views:
             self.slots[slot] = view(self.slots[base])
 
         def bound(wanted: Sequence[int]) -> list[Array] | None:
             return [self.slots[i] for i in wanted] if all(fixed.fixed[i] for i in wanted) else None
 
-        self.calls: list[Call] = [(s, bound(s.inputs), bound(s.outputs), self.memory[s.scratch]) for s in steps]
+        self.calls: list[Call] = [(s, bound(s.inputs), bound(s.outputs), memory[s.scratch]) for s in steps]

@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygraph.errors import DivergenceError
 from tinygraph.ir import Array, Graph, Value
-from tinygraph.runtime.frame import Fixed, Frame
+from tinygraph.runtime.frame import Arenas, Fixed, Frame
 from tinygraph.runtime.fuse import fuse
 from tinygraph.runtime.layout import lay_out
 from tinygraph.runtime.lifetimes import owners
@@ -59,6 +59,7 @@ class Plan:
         state: the writable array of each param and buffer that lives on from call to call. An
             output that bears the name of one is its next value: it is written there, and not returned.
         guard: names of outputs, or values, that must be finite before any state is written.
+        arenas: those of a session; by default the plan has its own.
 
     Attributes:
         steps: in the order of the nodes. Those that `fuse` puts together are one step; a view of an
@@ -73,6 +74,7 @@ class Plan:
         workers: int,
         state: Mapping[Value, Array] = _NO_STATE,
         guard: Collection[str | Value] = (),
+        arenas: Arenas | None = None,
     ) -> None:
         checked = guarded(graph, guard)
         graph = fuse(graph, checked)
@@ -95,7 +97,7 @@ class Plan:
         self._given = [slots[v] for v in checked if v.kind != "node"]
         self._outputs = [(slots[v], copied) for v, copied in zip(returned, placement.copied, strict=True)]
         self._copies = [(state[old], slots[new], placement.root[new] in state) for old, new in renewed.copied]
-        self._spare: list[Frame] = []
+        self._arenas = arenas or Arenas()
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """The arrays of the outputs, in order; they share memory with nothing else.
@@ -105,14 +107,14 @@ class Plan:
         Raises:
             DivergenceError: a guarded value is not finite; no state was written.
         """
+        arena = self._arenas.take(self._fixed.nbytes)
         try:
-            frame = self._spare.pop()
-        except IndexError:
-            frame = Frame(self._fixed, self.steps)
-        try:
+            frame = arena.frames.get(self)
+            if frame is None:
+                frame = arena.frames[self] = Frame(self._fixed, self.steps, arena.memory)
             return self._run(frame, inputs)
         finally:
-            self._spare.append(frame)
+            self._arenas.give(arena)
 
     def _run(self, frame: Frame, inputs: Sequence[Array]) -> list[Array]:
         slots = frame.slots.copy()

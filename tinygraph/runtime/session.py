@@ -15,6 +15,7 @@ import numpy as np
 import tinygraph
 from tinygraph.errors import UsageError
 from tinygraph.ir import Array, Graph, TensorType, Value
+from tinygraph.runtime.frame import Arenas
 from tinygraph.runtime.plan import Memory, Plan
 from tinygraph.runtime.signature import Binding, Signature
 from tinygraph.runtime.state import check, guarded, next_values
@@ -99,6 +100,7 @@ class Session:
         weights = {v: self._state[v] if v in self._state else graph.array(v) for v in graph.data if v in read}
         self._loaded = replace(graph, data=MappingProxyType(weights))
         self._plans: OrderedDict[Binding, Plan] = OrderedDict()
+        self._arenas = Arenas()
         self._lock = Lock()
         self._turn: AbstractContextManager[Any] = Lock() if self._state else nullcontext()
         if not graph.symbols:
@@ -137,7 +139,8 @@ class Session:
             if plan is None:
                 graph = self._loaded.bind(**dict(binding))
                 weights = {v: graph.array(v) for v in graph.data if v not in self._state}
-                plan = self._plans[binding] = Plan(graph, weights, self.threads, self._state, self._guard)
+                plan = Plan(graph, weights, self.threads, self._state, self._guard, self._arenas)
+                self._plans[binding] = plan
                 if len(self._plans) > _MAX_PLANS:
                     self._plans.popitem(last=False)
             self._plans.move_to_end(binding)
