@@ -15,7 +15,9 @@ import tinygraph as tg
 from tests.sessions import F32
 from tests.test_memory import traced_peak
 from tinygraph import nn, ops
+from tinygraph.ir import Array, TensorType
 from tinygraph.nn import functional as F
+from tinygraph.ops.base import Op, apply, family, no_flops, no_macs, not_differentiable, not_in_onnx
 from tinygraph.training import TrainStep
 
 
@@ -53,6 +55,36 @@ def test_a_training_step_takes_what_was_planned(optimizer: tg.optim.Optimizer) -
     assert memory.activations < 0.7 * everything
     planned = memory.activations + memory.workspace
     assert planned * 0.95 < traced_peak(step, X, Y) < planned * 1.05
+
+
+@family
+class Plain(Op):
+    """x + 1, by a kernel that allocates its result."""
+
+    name = "plain"
+    arity = (1, 1)
+    macs = no_macs
+    flops = no_flops
+    vjp = not_differentiable("it is a test")
+    to_onnx = not_in_onnx("it is a test")
+
+    def infer(self, x: TensorType) -> TensorType:
+        return x
+
+    def kernel(self, x: Array) -> Array:
+        return x + 1
+
+
+def test_what_plain_kernels_allocate_goes_when_nobody_needs_it() -> None:
+    def fn(x: Any) -> Any:
+        for _ in range(6):
+            x = ops.transpose(apply(Plain(), x))
+        return x
+
+    run = tg.compile(fn, tg.Spec((300, 300)), passes="none")
+    array = 300 * 300 * 4
+    assert run.memory.activations == 2 * array
+    assert 2 * array <= traced_peak(run, np.zeros((300, 300), F32)) < 2.1 * array
 
 
 def test_memory_stays_flat_over_many_calls() -> None:

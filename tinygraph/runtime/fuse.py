@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.ir import Array, Graph, Node, Shape, TensorType, Value
+from tinygraph.ir import Array, Graph, Node, TensorType, Value
 from tinygraph.kernels.scratch import carve, room
 from tinygraph.kernels.workers import shares, together
 from tinygraph.ops.base import Op, Prepared, Types, family, no_macs, not_differentiable, not_in_onnx
@@ -156,14 +156,12 @@ class _Group:
     Others may join as long as nobody outside has read what they make.
 
     Attributes:
-        shape: of all arrays.
         members: positions in the graph.
         is_open: whether others may join.
         into: the group that has taken all members over.
     """
 
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
+    def __init__(self) -> None:
         self.members: list[int] = []
         self.is_open = True
         self.into: _Group | None = None
@@ -212,8 +210,8 @@ def _groups(graph: Graph, kept: Collection[Value]) -> dict[int, list[int]]:
         read = list(dict.fromkeys(group_of[v].final for v in node.inputs if v in group_of))
         joined: list[_Group] = []
         if _is_fusible(node, viewed):
-            joined = [group for group in read if group.is_open and group.shape == result.type.shape]
-            group = max(joined, key=lambda g: len(g.members)) if joined else _Group(result.type.shape)
+            joined = [group for group in read if group.is_open]
+            group = max(joined, key=lambda g: len(g.members)) if joined else _Group()
             for other in joined:
                 if other is not group:
                     group.members += other.members
