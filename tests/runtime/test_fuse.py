@@ -176,6 +176,15 @@ def test_a_kept_value_ends_a_group() -> None:
     assert together(graph, exp) == ["mul+exp -> 1", "add+relu -> 1"]
 
 
+def test_groups_do_not_grow_without_end() -> None:
+    def fn(a: Any) -> Any:
+        for _ in range(100):
+            a = ops.relu(a * 2)
+        return a
+
+    assert [group.count("+") + 1 for group in together(traced(fn, BIG))] == [64, 64, 64, 8]
+
+
 def test_intermediate_results_need_no_arrays() -> None:
     alone = tg.compile(lambda a: ops.relu(a), tg.Spec(BIG), passes="none").memory
     fused = tg.compile(_two_chains, tg.Spec(BIG), tg.Spec(BIG), passes="none", threads=2).memory

@@ -20,9 +20,10 @@ from tinygraph.kernels.scratch import carve, room
 from tinygraph.kernels.workers import shares, together
 from tinygraph.ops.base import Op, Prepared, Types, family, no_macs, not_differentiable, not_in_onnx
 
-_CACHE = 3 << 19  # bytes that the blocks of all arrays of a group may take together
-_LEAST = 1 << 11  # elements of a block; in shorter ones most of the time goes into calls
-_MOST = 1 << 15
+_CACHE = 1 << 22  # bytes that the blocks of all arrays of a group may take together
+_LEAST = 1 << 11  # elements of a block; blocks are whole multiples of it
+_MOST = 1 << 16  # in much shorter ones, threads spend their time waiting for the interpreter
+_LONGEST = 64  # members of a group; the blocks of many more would be too short to fit the cache
 
 
 @family
@@ -76,11 +77,14 @@ class _Program:
     def __init__(self, op: Fused, constants: Mapping[Value, Array], workers: int) -> None:
         self.scalar = [v.type.ndim == 0 for v in op.inputs] + [False] * len(op.outputs)
         self.size = op.outputs[0].type.size
-        places, self.itemsizes = _scratch_places(op)
-        cells = {v: i for i, v in enumerate((*op.inputs, *op.outputs, *places))}
-        self.scratch = [(places[v], v.type.dtype) for v in places]
-        moved = sum(v.type.dtype.itemsize for v in cells if v.type.ndim) or 1
-        self.block = max(_LEAST, min(_MOST, _CACHE // moved // _LEAST * _LEAST))
+        places, self.dtypes = _scratch_places(op)
+        count = len(self.scalar)
+        cells = {v: i for i, v in enumerate((*op.inputs, *op.outputs))}
+        cells |= {v: count + block for v, block in places.items()}
+        moved = sum(v.type.dtype.itemsize for v in (*op.inputs, *op.outputs) if v.type.ndim)
+        moved += sum(dtype.itemsize for dtype in self.dtypes)
+        wanted = min(_MOST, _CACHE // moved, -(-self.size // workers))
+        self.block = -(-wanted // _LEAST) * _LEAST
         self.shares = shares(-(-self.size // self.block), workers)
 
         def instructions(size: int) -> list[Any]:
@@ -91,7 +95,7 @@ class _Program:
 
         self.whole = instructions(self.block)
         self.rest = instructions(self.size % self.block)
-        self.memory = [(size * self.block,) for size in self.itemsizes]
+        self.memory = [(dtype.itemsize * self.block,) for dtype in self.dtypes]
         self.memory.append((max(workspace for _, workspace, *_ in self.whole),))
         self.workspace = room(np.dtype(np.uint8), *self.memory * len(self.shares))
 
@@ -108,8 +112,8 @@ class _Program:
         )
 
     def _share(self, flat: Sequence[Array], share: slice, memory: Sequence[Array]) -> None:
-        *slots, workspace = memory
-        scratch = [slots[i].view(dtype) for i, dtype in self.scratch]
+        *blocks, workspace = memory
+        scratch = [block.view(dtype) for block, dtype in zip(blocks, self.dtypes, strict=True)]
         for begin in range(share.start * self.block, min(share.stop * self.block, self.size), self.block):
             part = slice(begin, min(begin + self.block, self.size))
             cells = [a if scalar else a[part] for a, scalar in zip(flat, self.scalar, strict=True)]
@@ -125,26 +129,26 @@ def lowered(node: Node, size: int, constants: Mapping[Value, Array]) -> Prepared
     return node.op.lower(types, known, 1)
 
 
-def _scratch_places(op: Fused) -> tuple[dict[Value, int], list[int]]:
-    """For each value between members, the number of its scratch block; and the bytes of an element of each."""
+def _scratch_places(op: Fused) -> tuple[dict[Value, int], list[np.dtype[Any]]]:
+    """For each value between members, the number of its scratch block; and the dtype of each block."""
     last = {v: i for i, node in enumerate(op.members) for v in (*node.outputs, *node.inputs)}
     places: dict[Value, int] = {}
-    itemsizes: list[int] = []
-    free: dict[int, list[int]] = {}
+    dtypes: list[np.dtype[Any]] = []
+    free: dict[np.dtype[Any], list[int]] = {}
     for i, node in enumerate(op.members):
         for v in dict.fromkeys(node.inputs):  # elementwise nodes may write where an operand was
             if v in places and last[v] == i:
-                free.setdefault(v.type.dtype.itemsize, []).append(places[v])
+                free.setdefault(v.type.dtype, []).append(places[v])
         (result,) = node.outputs
         if result in op.outputs:
             continue
-        size = result.type.dtype.itemsize
-        if free.get(size):
-            places[result] = free[size].pop()
+        dtype = result.type.dtype
+        if free.get(dtype):
+            places[result] = free[dtype].pop()
         else:
-            places[result] = len(itemsizes)
-            itemsizes.append(size)
-    return places, itemsizes
+            places[result] = len(dtypes)
+            dtypes.append(dtype)
+    return places, dtypes
 
 
 # ---- which nodes -------------------------------------------------------------------------------
@@ -211,6 +215,8 @@ def _groups(graph: Graph, kept: Collection[Value]) -> dict[int, list[int]]:
         joined: list[_Group] = []
         if _is_fusible(node, viewed):
             joined = [group for group in read if group.is_open]
+            if sum(len(group.members) for group in joined) >= _LONGEST:
+                joined = []
             group = max(joined, key=lambda g: len(g.members)) if joined else _Group()
             for other in joined:
                 if other is not group:

@@ -148,5 +148,5 @@ class Plan:
 
 def _whole(array: Array) -> Array:
     """The array; a copy if it is read-only, or a part of a larger one, which it would keep alive."""
-    base = array if array.base is None else array.base
-    return array if array.flags.writeable and base.nbytes == array.nbytes else array.copy()
+    whole = array.base is None or (isinstance(array.base, np.ndarray) and array.base.nbytes == array.nbytes)
+    return array if whole and array.flags.writeable else array.copy()
