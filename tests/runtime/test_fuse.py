@@ -90,7 +90,7 @@ def _operand_read_late(a: Any) -> Any:
 BIG = (SIZE,)
 TABLE: list[tuple[str, Callable[..., Any], list[tuple[int, ...]], list[str]]] = [
     ("a chain", lambda a: ops.relu(a * 2 + 1), [BIG], ["mul+add+relu -> 1"]),
-    ("of several axes", lambda a: ops.relu(a + 1), [(7, 11, 13, 70)], ["add+relu -> 1"]),
+    ("of several axes", lambda a: ops.relu(a + 1), [(7, 11, 13, 170)], ["add+relu -> 1"]),
     ("read several times", _skip, [BIG], ["mul+add+relu+sub -> 1"]),
     ("an output in the middle", _twice, [BIG], ["add+mul -> 2"]),
     ("two chains meet", _two_chains, [BIG, BIG], ["mul+add+mul+sub+mul -> 1"]),
@@ -100,12 +100,12 @@ TABLE: list[tuple[str, Callable[..., Any], list[tuple[int, ...]], list[str]]] = 
     ("scalars are made in between", _scalars_between, [BIG, ()], ["mul+mul+add -> 1"]),
     ("something else is computed in between", _between, [BIG, BIG], ["mul+add -> 1"]),
     ("somebody reads in between", _read_between, [BIG], []),
-    ("an operand is read after a result is there", _operand_read_late, [(300, 300)], ["add+mul -> 2"]),
+    ("an operand is read after a result is there", _operand_read_late, [(400, 400)], ["add+mul -> 2"]),
     ("one alone", lambda a: ops.relu(a), [BIG], []),
     ("small", lambda a: ops.relu(a * 2 + 1), [(_MOST,)], []),
-    ("broadcast", lambda a, b: ops.relu(a + b), [(300, 300), (300,)], []),
-    ("other shapes", lambda a, b: (a * 2) + (b * 2), [(300, 300), (1, 300)], []),
-    ("views", lambda a: ops.relu(ops.transpose(a) * 2), [(300, 300)], []),
+    ("broadcast", lambda a, b: ops.relu(a + b), [(400, 400), (400,)], []),
+    ("other shapes", lambda a, b: (a * 2) + (b * 2), [(400, 400), (1, 400)], []),
+    ("views", lambda a: ops.relu(ops.transpose(a) * 2), [(400, 400)], []),
     ("scalars alone", lambda a: ops.exp(a) * 2 + 1, [()], []),
 ]
 

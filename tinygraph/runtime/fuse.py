@@ -22,7 +22,7 @@ from tinygraph.ops.base import Op, Prepared, Types, family, no_macs, not_differe
 
 _CACHE = 1 << 22  # bytes that the blocks of all arrays of a group may take together
 _LEAST = 1 << 11  # elements of a block; blocks are whole multiples of it
-_MOST = 1 << 16  # in much shorter ones, threads spend their time waiting for the interpreter
+_MOST = 1 << 17  # in much shorter ones, threads spend their time waiting for the interpreter
 _LONGEST = 64  # members of a group; the blocks of many more would be too short to fit the cache
 
 
