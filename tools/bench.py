@@ -6,6 +6,7 @@ import json
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from tinygraph.tools.table import Cell, Column, Format, csv_table, human_bytes, 
 
 RIVALS = ("onnxruntime", "torch", "openvino")
 _WARM_UP = 3
+_PAUSE = 0.02  # seconds before a run: threads of the one before may still wait for work, at full speed
 _FAR = 1e-3  # relative distance of answers above which a comparison makes no sense
 
 _COLUMNS = (
@@ -143,6 +145,7 @@ def _race(job: dict[str, Any], names: Sequence[str], rounds: int) -> list[Entry]
             entries[-1].ask(f"run {_WARM_UP}")
         for _ in range(rounds):
             for entry in entries:
+                time.sleep(_PAUSE)
                 entry.seconds += entry.ask("run 1")["seconds"]
         for entry in entries:
             entry.peak_bytes = entry.ask("end")["peak_bytes"]
