@@ -127,10 +127,15 @@ def test_metrics() -> None:
     assert metrics["logits"].max() == np.float32(metrics["largest"])
 
 
-@pytest.mark.parametrize("name", ["loss", "conv.weight"])
+@pytest.mark.parametrize("name", ["loss", "conv.weight", "optimizer.momentum_buffer.conv.weight"])
 def test_a_metric_whose_name_is_taken(name: str) -> None:
     with pytest.raises(UsageError, match="taken"):
         tg.train_step(Net(), optim.SGD(), lambda m, x, y: (F.cross_entropy(m(x), y), {name: m(x)}), INPUTS)
+
+
+def test_metrics_are_named_by_text() -> None:
+    step = tg.train_step(Net(), optim.SGD(), lambda m, x, y: (F.cross_entropy(m(x), y), {0: y}), INPUTS)
+    np.testing.assert_array_equal(step(X, Y)[1]["0"], Y)
 
 
 def test_a_loss_that_is_no_scalar() -> None:
@@ -339,6 +344,17 @@ def test_state_of_another_step_is_refused() -> None:
     state = make(optimizer=optim.Adam())[1].state_dict()
     before = step.state_dict()
     with pytest.raises(UsageError, match="another training step"):
+        step.load_state_dict(state)
+    assert same(step.state_dict(), before)
+
+
+@pytest.mark.parametrize("name", ["conv.weight", "optimizer.momentum_buffer.fc.bias", "optimizer.seed"])
+def test_a_state_that_is_no_number_is_refused_as_a_whole(name: str) -> None:
+    _, step = make(optimizer=optim.SGD(0.1, momentum=0.9))
+    before = step.state_dict()
+    state = {key: array + 1 for key, array in before.items()}
+    state[name] = np.full(before[name].shape, "a", object)
+    with pytest.raises(UsageError, match="numbers"):
         step.load_state_dict(state)
     assert same(step.state_dict(), before)
 

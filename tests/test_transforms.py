@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph import nn
+from tinygraph import nn, ops
 from tinygraph.errors import NotDifferentiable, ShapeError, UsageError
 from tinygraph.nn import functional as F
 
@@ -119,6 +119,15 @@ def test_vjp_keeps_the_form_of_the_value() -> None:
         pull({"product": np.ones(3), "pair": (b, c)})
 
 
+def test_a_cotangent_in_a_dict_of_another_order() -> None:
+    x = RNG.standard_normal(3)
+    value, pull = tg.vjp(lambda x: {"a": x * 2, "b": (x * 3, {"d": x * 5, "c": x * 7})}, x)
+    one, none = np.ones(3), np.zeros(3)
+    assert list(value) == ["a", "b"]
+    np.testing.assert_array_equal(pull({"b": (none, {"c": none, "d": one}), "a": none}), [5, 5, 5])
+    np.testing.assert_array_equal(pull({"b": [one, {"c": none, "d": none}], "a": none}), [3, 3, 3])
+
+
 def test_jvp_is_the_transpose_of_vjp() -> None:
     f = lambda x: F.tanh(F.matmul(x, W)) * x.sum()
     W = RNG.standard_normal((4, 3))  # noqa: N806
@@ -148,6 +157,33 @@ def test_hvp_against_the_hessian() -> None:
     x, v = RNG.standard_normal(4), RNG.standard_normal(4)
     hessian = a @ np.diag(np.exp(x @ a)) @ a.T
     np.testing.assert_allclose(tg.hvp(f, (x,), v), hessian @ v, rtol=1e-12)
+
+
+def test_integers_among_the_results_do_not_change() -> None:
+    x, v = RNG.standard_normal((2, 4, 3))
+
+    def f(x: Any) -> Any:
+        return {"y": x * x, "largest": ops.argmax(x, 1)}
+
+    value, tangent = tg.jvp(f, (x,), v)
+    np.testing.assert_array_equal(value["largest"], x.argmax(1))
+    traced = tg.compile(lambda x, v: tg.jvp(f, (x,), v)[1], *[tg.Spec(("N", 3), np.float64)] * 2)(x, v)
+    for found in (tangent, traced):
+        np.testing.assert_allclose(found["y"], 2 * x * v)
+        np.testing.assert_array_equal(found["largest"], np.zeros(4))
+        assert found["largest"].dtype == value["largest"].dtype
+
+
+def test_a_name_twice_in_wrt_is_there_once() -> None:
+    x = RNG.standard_normal(3)
+    np.testing.assert_allclose(tg.jvp(lambda x: x * x, (x,), {"x": x}, wrt=[0, "x"])[1], 2 * x * x)
+    np.testing.assert_allclose(tg.grad(cube, wrt=["x", 0])(x)["x"], 3 * x * x)
+
+
+def test_a_function_without_results() -> None:
+    for transform in (tg.grad(lambda x: ()), lambda x: tg.vjp(lambda x: {}, x)):
+        with pytest.raises(UsageError, match="gave no tensor"):
+            transform(X)
 
 
 def test_tangents_that_do_not_fit() -> None:
@@ -355,6 +391,19 @@ def test_checkpoints_nest_and_wrap_functions() -> None:
     assert f(x) == plain(x)
     assert tg.grad(f)(x).tobytes() == tg.grad(plain)(x).tobytes()
     np.testing.assert_allclose(tg.hvp(f, (x,), x), tg.hvp(plain, (x,), x), rtol=1e-12)
+
+
+def test_derivatives_by_a_value_inside_of_a_checkpoint() -> None:
+    def f(x: Any) -> Any:
+        h = F.exp(x)
+        return (h * h * h * x).sum()
+
+    x, v = RNG.standard_normal((2, 5))
+    h = np.exp(x)
+    again = tg.checkpoint(f)
+    np.testing.assert_allclose(tg.grad(again, "exp")(x), 3 * h * h * x)
+    np.testing.assert_allclose(tg.jvp(again, (x,), v, wrt="exp")[1], (3 * h * h * x * v).sum())
+    np.testing.assert_allclose(tg.hvp(again, (x,), v, wrt="exp"), 6 * h * x * v)
 
 
 def test_the_dump_tells_of_checkpoints() -> None:

@@ -234,9 +234,11 @@ class _Sweep:
     def _recompute(self, checkpoint: str) -> None:
         """Emits the nodes of a checkpoint once more, for gradient rules to read instead of the first ones.
 
-        What comes in passes a barrier, so that no pass sees that everything is there already.
+        What comes in passes a barrier, so that no pass sees that everything is there already. A source
+        is no function of what comes in: it comes in itself.
         """
         known: dict[Value, Tensor] = {}
+        sources = set(self.sources)
         for node in self.checkpoints.pop(checkpoint, ()):
             self.trace.follow(node.name, replace(node.where, checkpoint=""))
             for value in node.inputs:
@@ -244,8 +246,9 @@ class _Sweep:
                     tensor = Tensor(value, self.trace)
                     known[value] = ops.barrier(tensor) if value.kind in ("input", "node") else tensor
             made = self.trace.emit(node.op, [known[v] for v in node.inputs])
-            known |= zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True)
-            self.again |= {v: known[v] for v in node.outputs}
+            found = zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True)
+            known |= {v: tensor for v, tensor in found if v not in sources}
+            self.again |= {v: known[v] for v in node.outputs if v in known}
 
     def _step(self, node: Node) -> None:
         inputs, outputs = ([self.again.get(v, Tensor(v, self.trace)) for v in vs] for vs in (node.inputs, node.outputs))

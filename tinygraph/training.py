@@ -33,6 +33,7 @@ from tinygraph.trace import Spec, Trace, input_names
 
 _SCALAR = TensorType((), np.dtype(np.float64))
 _NORM = "squared_norm"  # of the gradients: an output that is finite exactly if all of them are
+_OWN = "optimizer."  # begins the names of what a step keeps besides parameters and buffers
 _COUNTS = ("steps", "calls", "seed")
 
 
@@ -159,18 +160,22 @@ class TrainStep:
         """Goes on from a state_dict; all or nothing.
 
         Raises:
-            UsageError: names are missing or left over, or shapes differ.
+            UsageError: names are missing or left over, shapes differ, or something is no number.
         """
         own = self.state_dict()
         wrong = [name for name in own if name not in state or np.shape(state[name]) != own[name].shape]
         wrong += [name for name in state if name not in own]
         if wrong:
             raise UsageError(f"this state is of another training step; the first difference is {wrong[0]!r}")
+        try:
+            numbers = {name: np.asarray(state[name]).astype(array.dtype, copy=False) for name, array in own.items()}
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"this state does not hold numbers alone: {error}") from None
         for name, variable in self._backward.variables.items():
-            variable.set(state[name])
+            variable.set(numbers[name])
         for name, slot in self._slots.items():
-            slot[...] = state[name]
-        self.steps, self._calls, self._seed = (int(state[f"optimizer.{name}"]) for name in _COUNTS)
+            slot[...] = numbers[name]
+        self.steps, self._calls, self._seed = (int(numbers[f"optimizer.{name}"]) for name in _COUNTS)
 
     def _take_over(self) -> None:
         """Weights that were set from outside since the last step are the step's from now on."""
@@ -223,7 +228,8 @@ def _backward(
     with trace.running():
         result = trace.call(objective, [net, *specs])
         value, metrics = result if isinstance(result, tuple) else (result, {})
-        taken = sorted(set(metrics) & {"loss", _NORM, *trace.variables})
+        metrics = {str(name): metric for name, metric in metrics.items()}
+        taken = sorted(set(metrics) & {"loss", _NORM, *trace.variables} | {m for m in metrics if m.startswith(_OWN)})
         if taken:
             raise UsageError(f"a metric cannot be named {taken[0]!r}: that name is taken")
         graph = trace.finish({"loss": value, **metrics})

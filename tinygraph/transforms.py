@@ -14,13 +14,13 @@ named in `wrt`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tinygraph import autodiff
+from tinygraph import autodiff, ops
 from tinygraph.errors import ShapeError, UsageError
 from tinygraph.ir import Graph, Mode, TensorType, Value
 from tinygraph.ops.base import Symbolic, type_of
@@ -153,7 +153,7 @@ def jvp(
         seed: see vjp.
 
     Returns:
-        (value, J v), alike in form.
+        (value, J v), alike in form; zeros for what holds no floating-point numbers.
 
     Source: two vector-Jacobian products make one Jacobian-vector product (Townsend 2017).
     """
@@ -162,7 +162,7 @@ def jvp(
     call = _Call(fn, primals, mode, seed)
     chosen = call.choose(wrt, everything=True)
     results = call.run(autodiff.jvp_graph(call.graph, chosen.names), chosen.unpack(tangents, _TANGENT))
-    return call.result(results), call.result(results, _TANGENT)
+    return call.result(results), call.tangents(results)
 
 
 def hvp(
@@ -298,6 +298,8 @@ class _Call:
             self._form = _flatten(value, tensors)
             self.graph = inner.finish(tensors)
         self._outputs = [name for name, _ in self.graph.outputs[: len(tensors)]]
+        if not self._outputs:
+            raise UsageError("the function gave no tensor")
         self.first = self._outputs[0]
         arrays = [a for a in given if not is_module(a)]
         self._arguments = [v.name for v in self.graph.inputs[: len(arrays)]]
@@ -320,7 +322,7 @@ class _Call:
             return _Chosen(self._arguments if several else self._arguments[:1], "tuple" if several else "one", types)
         listed = [wrt] if isinstance(wrt, (str, int)) else wrt
         arguments = self.graph.inputs[: len(self._arguments)]
-        names = [w if isinstance(w, str) else _at(arguments, w).name for w in listed]
+        names = list(dict.fromkeys(w if isinstance(w, str) else _at(arguments, w).name for w in listed))
         return _Chosen(names, "one" if isinstance(wrt, (str, int)) else "dict", types)
 
     def run(self, graph: Graph, feeds: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -338,15 +340,20 @@ class _Call:
         results = Session(graph)(*args)
         return results if len(names) > 1 else {names[0]: results}
 
-    def result(self, results: Mapping[str, Any], prefix: str = "") -> Any:
-        """What the function gives, out of the outputs of that prefix."""
-        return _build(self._form, iter([results[prefix + name] for name in self._outputs]))
+    def result(self, results: Mapping[str, Any]) -> Any:
+        """What the function gives, out of the outputs."""
+        return _build(self._form, iter([results[name] for name in self._outputs]))
+
+    def tangents(self, results: Mapping[str, Any]) -> Any:
+        """How fast that changes; zeros for what holds no floating-point numbers."""
+        names = [(name, _TANGENT + name) for name in self._outputs]
+        return _build(self._form, iter([results[t] if t in results else _zeros(results[name]) for name, t in names]))
 
     def like_results(self, given: Any, prefix: str) -> dict[str, Any]:
         """Arrays in the form of the function's value, by output name; ShapeError if one does not fit."""
-        flat: list[Any] = []
-        if _flatten(given, flat) != self._form:
+        if _flatten(given, []) != self._form:
             raise UsageError("the cotangent has another form than the value of the function")
+        flat = list(_leaves(self._form, given))
         types = {name: v.type for name, v in self.graph.outputs}
         return {
             prefix + name: _fitting(c, types[name], f"the cotangent of {name!r}")
@@ -367,6 +374,14 @@ def _fitting(given: Any, type: TensorType, what: str) -> Any:
     return found
 
 
+def _zeros(x: Any) -> Any:
+    """Zeros of the type of a tensor or an array."""
+    if not isinstance(x, Tensor):
+        return np.zeros_like(x)
+    zero = Tensor(x.trace.builder.const(x.dtype.type(0)), x.trace)
+    return ops.broadcast_to(zero, x.shape)
+
+
 def _flatten(value: Any, tensors: list[Any]) -> Any:
     """Appends the tensors of nested tuples, lists and dicts; gives their form."""
     if isinstance(value, Mapping):
@@ -377,6 +392,18 @@ def _flatten(value: Any, tensors: list[Any]) -> Any:
         raise UsageError("the function gave None; it must return a tensor, or tuples, lists or dicts of tensors")
     tensors.append(value)
     return ...
+
+
+def _leaves(form: Any, value: Any) -> Iterator[Any]:
+    """The tensors of a value of that form, in the form's order: two dicts may be alike in all but that."""
+    if isinstance(form, dict):
+        for key, part in form.items():
+            yield from _leaves(part, value[key])
+    elif isinstance(form, tuple):
+        for part, each in zip(form, value, strict=True):
+            yield from _leaves(part, each)
+    else:
+        yield value
 
 
 def _build(form: Any, tensors: Any) -> Any:

@@ -248,9 +248,9 @@ class Module:
         ]
         if problems:
             raise UsageError(f"these weights do not fit {type(self).__name__}: {'; '.join(problems)}")
-        for key, variable in own.items():
-            if key in state:
-                variable.set(state[key])
+        numbers = {k: np.asarray(state[k]).astype(v.type.dtype, copy=False) for k, v in own.items() if k in state}
+        for key, array in numbers.items():
+            own[key].set(array)
 
     def save(self, path: Any) -> None:
         """Writes state_dict() to a safetensors file."""
