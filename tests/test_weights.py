@@ -63,7 +63,7 @@ def test_a_file_is_replaced_only_by_a_whole_one(path: Path) -> None:
 
 
 def test_folders_that_do_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(tg.UsageError, match="cannot be written"):
+    with pytest.raises(tg.UsageError, match=r"cannot write .*: No such file"):
         weights.save({"a": np.ones(2)}, tmp_path / "none" / "net.safetensors")
 
 
@@ -120,3 +120,22 @@ def test_weights_of_another_network_are_refused_and_nothing_changes(path: Path) 
     with pytest.raises(tg.UsageError, match=r"unexpected: 1\.weight; of another shape: 0\.bias is \(4,\), want \(3,\)"):
         net.load(path)
     assert all(np.array_equal(net.state_dict()[name], array) for name, array in before.items())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+def test_others_may_read_what_they_may_read_of_other_files(tmp_path: Path, path: Path) -> None:
+    (tmp_path / "other").touch()
+    weights.save({"x": np.zeros(2)}, path)
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are of POSIX")
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    weights.save({"x": np.arange(2.0)}, pipe)
+    (tmp_path / "copy").write_bytes(os.read(reader, 4096))
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert weights.load(tmp_path / "copy")["x"].tolist() == [0, 1]

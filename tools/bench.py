@@ -71,7 +71,10 @@ def command(
     unknown = [name for name in names[1:] if name not in RIVALS]
     if unknown:
         raise UsageError(f"--against {unknown[0]}: known are {', '.join(RIVALS)}")
-    refuse_open_sizes(find(model).trace(input_sizes, batch_size))  # whatever is wrong with it is said once
+    found = find(model)
+    if mode == "train" and found.module is None:
+        raise UsageError(f"{model} is a finished graph: --mode train takes a network of Python or a built-in one")
+    refuse_open_sizes(found.trace(input_sizes, batch_size))  # whatever is wrong with it is said once
     job = {
         "model": model,
         "input_sizes": input_sizes,
@@ -139,6 +142,7 @@ def _race(job: dict[str, Any], names: Sequence[str], rounds: int) -> list[Entry]
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
+                process_group=0,  # a terminal's Ctrl-C is for the command, which then ends the others
             )
             entries.append(Entry(name, process))
             entries[-1].about = entries[-1].ask(json.dumps({**job, "runtime": name}))

@@ -37,6 +37,12 @@ def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
     try:
         run, about = prepare(json.loads(sys.stdin.readline()))
+    except UsageError as error:
+        _tell(answers, {"error": str(error)})
+        return
+    except ModuleNotFoundError as error:
+        _tell(answers, {"error": f"there is no Python package {error.name}; install it, or leave this runtime out"})
+        return
     except Exception as error:
         _tell(answers, {"error": f"{type(error).__name__}: {error}"})
         return

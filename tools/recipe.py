@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any
@@ -173,6 +174,12 @@ class Recipe:
             else:
                 made.append({"shift": augment.shift, "crop": augment.crop}[found[2]](int(found[3])))
         return augment.compose(*made) if made else None
+
+    def refuse_far_moves(self, size: Sequence[int]) -> None:
+        """Raises UsageError if the augmentation may move an image of this size out of sight."""
+        for _, name, pixels in _AUGMENTATION.findall(self.augment):
+            if name and int(pixels) >= min(size):
+                raise UsageError(f"--augment {name}={pixels}: give less than the {min(size)} pixels of the images")
 
     def spared(self, graph: Graph) -> tuple[str, ...]:
         """Biases, and what scales a channel: parameters that have no weight decay, which is for weights."""

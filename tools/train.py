@@ -66,6 +66,9 @@ def command(
     """
     if resume and overwrite:
         raise UsageError("--resume keeps the run in the folder, --overwrite replaces it: give one of them")
+    for option, name in (("-o", output), ("--data", data)):
+        if name == "":
+            raise UsageError(f"{option}: the name of the folder is empty")
     folder = RunFolder(output)
     old = folder.load() if resume else None
     if old is not None:
@@ -142,10 +145,10 @@ def _prepared(
     """Everything that training needs; nothing is written yet."""
     recipe = _recipe(settings)
     task = tasks.make(settings["model"], settings["data"], settings["input_sizes"], recipe.seed)
+    recipe.refuse_far_moves(task.data.images.shape[2:])
     images, held_out = split(task.data, recipe.held_out, recipe.seed) if recipe.held_out else (task.data, None)
-    for name, label in (("network", settings["model"]), ("images", f"--data {settings['data']}")):
-        if old is not None and getattr(task, name) != old.settings[name]:
-            raise UsageError(f"{label} is not what the run in {folder.path} was begun with: it has changed since")
+    if old is not None:
+        _refuse_changed(task, settings, old.settings, folder)
     if weights is not None:
         task.net.load(weights)
     # BatchNorm has no variance of a single image, which may be left for the last batch.
@@ -180,6 +183,19 @@ def _prepared(
         title=f"{settings['model']} on {Path(settings['data']).name}",
         threads=threads,
     ), task
+
+
+def _refuse_changed(task: Task, new: Mapping[str, Any], old: Mapping[str, Any], folder: RunFolder) -> None:
+    """UsageError if network or images are not those of the run."""
+    labels = {"network": new["model"], "images": f"--data {new['data']}"}
+    if new["data"] != old["data"]:  # other classes make another network: the images are to be told of
+        labels = dict(reversed(labels.items()))
+    for name, label in labels.items():
+        if getattr(task, name) != old[name]:
+            raise UsageError(
+                f"{label} is not what the run in {folder.path} was begun with, or has changed since: "
+                "begin a new run, which may start from its --weights"
+            )
 
 
 # ---- what came of it -------------------------------------------------------------------------

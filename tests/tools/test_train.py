@@ -351,6 +351,16 @@ def test_other_images_are_noticed(colours: str, tmp_path: Path) -> None:
     assert "has changed since" in complaint(*resume(tmp_path / "run", "--data", str(other)))
 
 
+def test_other_classes_are_told_of_as_other_images(colours: str, tmp_path: Path) -> None:
+    folder = str(tmp_path / "run")
+    invoke("train", "linear_classifier", "--data", colours, "--epochs", "1", "-o", folder)
+    for name in ("blue", "green"):
+        (tmp_path / "two").mkdir(exist_ok=True)
+        (tmp_path / "two" / name).symlink_to(Path(colours, name))
+    said = complaint("train", "linear_classifier", "--resume", "--data", f"{tmp_path}/two", "-o", folder)
+    assert f"--data {tmp_path}/two is not what the run" in said
+
+
 def test_another_network_of_the_same_name_is_noticed(
     monkeypatch: pytest.MonkeyPatch, colours: str, tmp_path: Path
 ) -> None:
@@ -439,6 +449,9 @@ def test_an_image_that_cannot_be_read_is_named(colours: str, tmp_path: Path) -> 
         (["--augment", "flip=2"], "--augment 'flip=2'"),
         (["--augment", "shift=-1"], "--augment 'shift=-1'"),
         (["--augment", ""], "--augment ''"),
+        (["--augment", "crop=2, shift=8"], "--augment shift=8: give less than the 8 pixels of the images"),
+        (["--data", ""], "--data: the name of the folder is empty"),
+        (["-o", ""], "-o: the name of the folder is empty"),
         (["--momentum", "0.9"], "--momentum: adamw has none"),
         (["--warmup", "3"], "--warmup 3 leaves nothing of 3 epochs"),
         (["--held-out", "1"], "--held-out"),

@@ -79,11 +79,19 @@ def save(state: Mapping[str, Any], path: str | os.PathLike[str], metadata: Mappi
         UsageError: the file cannot be written, or an array has a dtype that the format has not.
     """
     from safetensors import SafetensorError
+    from safetensors.numpy import save as to_bytes
     from safetensors.numpy import save_file
 
+    texts = dict(metadata) if metadata else None
     arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
     try:
         with replacing(path) as part:
-            save_file(arrays, part, dict(metadata) if metadata else None)
+            if part.exists():  # a device or a pipe, which save_file would replace
+                part.write_bytes(to_bytes(arrays, texts))
+                return
+            part.touch()
+            mode = part.stat().st_mode
+            save_file(arrays, part, texts)
+            part.chmod(mode)  # save_file makes files that only their owner can read
     except (SafetensorError, KeyError) as error:
         raise UsageError(f"{path}: cannot be written: {error}") from error
