@@ -263,6 +263,12 @@ def test_accumulate_must_be_a_count(accumulate: Any) -> None:
 # ---- dropout -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("seed", [-1, 1 << 63, 0.5])
+def test_seed_must_be_a_whole_number(seed: Any) -> None:
+    with pytest.raises(UsageError, match="seed="):
+        make(seed=seed)
+
+
 def test_dropout_is_drawn_anew_at_each_step_and_again_alike() -> None:
     def losses(seed: int) -> list[float]:
         _, step = make(Net(dropout=0.5), optim.SGD(0.0), seed=seed)

@@ -9,7 +9,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn, ops
-from tinygraph.errors import NotDifferentiable, ShapeError, UsageError
+from tinygraph.errors import NotDifferentiable, ShapeError, TraceError, UsageError
 from tinygraph.nn import functional as F
 
 Array = np.ndarray[Any, Any]
@@ -307,6 +307,25 @@ def test_tensors_of_the_trace_around_are_constants() -> None:
     w = np.array([2.0, 3.0])
     f = lambda x: tg.grad(lambda z: (z * z * x).sum())(x).sum()  # 2 z x at z = x
     np.testing.assert_array_equal(tg.grad(f)(w), 4 * w)
+    for g in (
+        lambda x: tg.grad(lambda z: (x * z * z).sum())(x).sum(),  # the one of further out comes first
+        lambda x: tg.grad(lambda y: tg.grad(lambda z: (x * y * z).sum())(x).sum())(x).sum() * x.sum() * 2,
+        lambda x: tg.grad(lambda y: tg.grad(lambda z: (z * z * y).sum())(x).sum())(x).sum(),
+    ):
+        np.testing.assert_allclose(tg.grad(g)(w), numeric(g, w), rtol=1e-6)
+
+
+def test_a_pullback_outlives_no_trace() -> None:
+    pulls = []
+
+    def f(x: Any) -> Any:
+        value, pull = tg.vjp(lambda z: z * z, x)
+        pulls.append(pull)
+        return value.sum()
+
+    tg.grad(f)(np.ones(3))
+    with pytest.raises(TraceError, match="ended"):
+        pulls[0](np.ones(3))
 
 
 def test_a_traced_gradient_is_an_ordinary_graph() -> None:

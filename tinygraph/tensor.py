@@ -37,7 +37,11 @@ class Tensor(Symbolic):
         self.trace = trace
 
     def apply(self, op: Op, args: Sequence[Any]) -> Any:
-        return self.trace.emit(op, args)
+        trace = self.trace
+        for arg in args:
+            if isinstance(arg, Tensor) and arg.trace.is_inside(trace):
+                trace = arg.trace
+        return trace.emit(op, args)
 
     @property
     def type(self) -> TensorType:  # type: ignore[override]  # a property serves as the attribute

@@ -146,6 +146,13 @@ class Trace:
         trace.follow()
         return trace
 
+    def is_inside(self, other: Trace) -> bool:
+        """Whether this trace runs inside of the other one, however deep."""
+        trace = self._parent
+        while trace is not None and trace is not other:
+            trace = trace._parent
+        return trace is not None
+
     # ---- making tensors ----
 
     def call(self, fn: Callable[..., Any], specs: Sequence[Spec | TensorType | Module]) -> Any:
@@ -201,6 +208,7 @@ class Trace:
 
     def inline(self, graph: Graph, args: Sequence[Any]) -> list[Tensor]:
         """Adds the nodes of a graph, with these arguments for its inputs; its outputs in order."""
+        self._check_alive()
         new = dict(zip(graph.inputs, map(self._lift, args), strict=True))
         new |= {v: self.builder.declare(v.kind, v.name, d) for v, d in graph.data.items()}
         for node in graph.nodes:

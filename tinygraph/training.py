@@ -74,6 +74,8 @@ def train_step(
     """
     if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
         raise UsageError(f"accumulate={accumulate!r}: give a whole number of at least 1")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 63:
+        raise UsageError(f"seed={seed!r}: give a whole number from 0 on, below 2^63")
     recipe = _Recipe(optimizer, clip_norm, clip_value, accumulate, tuple(no_decay))
     return TrainStep(_backward(net, loss, inputs, frozen), recipe, seed, threads)
 

@@ -287,7 +287,10 @@ class _Call:
     """
 
     def __init__(self, fn: Callable[..., Any], args: Sequence[Any], mode: Mode, seed: int) -> None:
-        outer = next((a.trace for a in args if isinstance(a, Tensor)), None) or current()
+        outer = None  # the innermost trace of those around
+        for trace in (*(a.trace for a in args if isinstance(a, Tensor)), current()):
+            if outer is None or (trace is not None and trace.is_inside(outer)):
+                outer = trace
         self._outer = outer
         given = [a if isinstance(a, Symbolic) or is_module(a) else np.asarray(a) for a in args]
         inner = Trace(outer.mode if outer else mode, outer)

@@ -137,5 +137,4 @@ def _shares(array: Array, others: Sequence[Array]) -> bool:
     The plan takes results for arrays of their own unless their op says otherwise, and writes over the
     inputs once they are not needed any more.
     """
-    memory = {id(other if other.base is None else other.base) for other in others}
-    return id(array if array.base is None else array.base) in memory
+    return any(np.may_share_memory(array, other) for other in others)
