@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice, pairwise
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.growth import assert_linear
 from tests.passes.checks import leaves, ops
 from tinygraph.build import Builder
 from tinygraph.errors import UsageError, VerifyError
@@ -323,14 +323,7 @@ def test_twenty_thousand_nodes_take_linear_time() -> None:
     short, long = long_chain(1_000), long_chain(4_000)
     assert len(long.nodes) > 20_000
     for function in (optimize, analyze):
-        factor = _seconds(function, long) / min(_seconds(function, short) for _ in range(2))
-        assert factor < 8, f"four times the nodes took {factor:.1f} times as long"
-
-
-def _seconds(function: Callable[[Graph], object], graph: Graph) -> float:
-    start = time.process_time()
-    function(graph)
-    return time.process_time() - start
+        assert_linear(function, short, long)
 
 
 def test_long_chains_settle_in_few_sweeps() -> None:
