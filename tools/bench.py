@@ -93,7 +93,7 @@ def command(
         out.write(json.dumps({"schema": 1, **job, "rounds": rounds, "results": results}) + "\n")
     elif style == "table":
         batch = "" if batch_size is None else f", batch {batch_size}"
-        out.write(f"{model}, {mode}{batch}, {job['threads']} threads, {rounds} runs of each in turn\n\n")
+        out.write(f"{model}, {mode}{batch}, threads: {job['threads']}, {rounds} runs of each in turn\n\n")
         out.write(text_table(_COLUMNS, rows, out))
     else:
         out.write((csv_table if style == "csv" else markdown_table)(_COLUMNS, rows))

@@ -31,7 +31,7 @@ def test_alone() -> None:
 
 def test_training_and_table() -> None:
     result = invoke("bench", *SMALL, "-b", "4", "--mode", "train")
-    assert "lenet5, train, batch 4, 1 threads, 3 runs of each in turn" in result.stdout
+    assert "lenet5, train, batch 4, threads: 1, 3 runs of each in turn" in result.stdout
     assert "tinygraph" in result.stdout
 
 
