@@ -25,6 +25,7 @@ from tinygraph.errors import DivergenceError, UsageError
 from tinygraph.ir import Array, Graph, TensorType, Value, array_of
 from tinygraph.nn.init import ZEROS, Initializer, Seeded
 from tinygraph.nn.module import Module, Variable
+from tinygraph.optim.clipping import squared_norm
 from tinygraph.runtime.diagnose import first_nonfinite
 from tinygraph.runtime.plan import Memory
 from tinygraph.runtime.session import Session
@@ -301,7 +302,7 @@ class _Recipe:
         if self.accumulate > 1:
             grads = self._accumulated(trace, grads, outputs, last)
         trace.follow("gradients")
-        outputs[_NORM] = ops.squared_norm(*grads.values()).value
+        outputs[_NORM] = squared_norm(grads).value
         if last:
             self._update(trace, params, self._clipped(grads), outputs)
         return trace.builder.finish(outputs.items())

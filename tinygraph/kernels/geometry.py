@@ -1,4 +1,4 @@
-"""The numbers of one convolution, its border and its windows."""
+"""The numbers of one convolution, and its border."""
 
 from __future__ import annotations
 
@@ -85,16 +85,3 @@ def put_into_border(x: Array, padding: Sequence[tuple[int, int]], bordered: Arra
         bordered[(*inside, slice(end, None))] = 0
         inside = (*inside, slice(front, end))
     bordered[inside] = x
-
-
-def windows(x: Array, g: Geometry) -> Array:
-    """Every window of a padded array, as a view [n, channels, *kernel, *out]."""
-    n, channels, *along = x.strides
-    between_taps = [step * d for step, d in zip(along, g.dilation, strict=True)]
-    between_windows = [step * s for step, s in zip(along, g.stride, strict=True)]
-    return np.lib.stride_tricks.as_strided(
-        x,
-        (*x.shape[:2], *g.kernel, *g.out),
-        (n, channels, *between_taps, *between_windows),
-        writeable=False,
-    )

@@ -11,6 +11,14 @@ from tinygraph.ops.base import Tensor, type_of
 from tinygraph.optim.checks import check_positive
 
 
+def squared_norm(grads: Mapping[str, Tensor]) -> Tensor:
+    """The sum of the squares of all numbers of one or more gradients, float64; their dtypes may differ."""
+    by_dtype = defaultdict(list)
+    for g in grads.values():
+        by_dtype[type_of(g).dtype].append(g)
+    return reduce(ops.add, [ops.squared_norm(*alike) for alike in by_dtype.values()])
+
+
 def clip_norm(grads: Mapping[str, Tensor], most: float) -> dict[str, Tensor]:
     """All gradients times min(1, most / (norm + 1e-6)), norm being the root of the sum of all their squares.
 
@@ -31,11 +39,7 @@ def clip_norm(grads: Mapping[str, Tensor], most: float) -> dict[str, Tensor]:
     check_positive("clip_norm", "most", most)
     if not grads:
         return {}
-    by_dtype = defaultdict(list)
-    for g in grads.values():
-        by_dtype[type_of(g).dtype].append(g)
-    squared = reduce(ops.add, [ops.squared_norm(*alike) for alike in by_dtype.values()])
-    factor = ops.minimum(most / (ops.sqrt(squared) + 1e-6), 1.0)
+    factor = ops.minimum(most / (ops.sqrt(squared_norm(grads)) + 1e-6), 1.0)
     return {name: g * ops.cast(factor, type_of(g).dtype) for name, g in grads.items()}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.ir import Array, Graph, Value
-from tinygraph.runtime.lifetimes import lifetimes
+from tinygraph.runtime.evaluate import walk
 from tinygraph.runtime.signature import Signature
 
 
@@ -35,15 +35,10 @@ def first_nonfinite(graph: Graph, inputs: Sequence[Any], state: Mapping[str, Arr
         if value.kind != "const" and (found := _nonfinite(array)):
             return f"the {_KINDS[value.kind]} {value.name!r} already holds {found}"
     with np.errstate(all="ignore"):
-        for node, dying in zip(bound.nodes, lifetimes(bound), strict=True):
-            made = node.op.kernel(*[live[v] for v in node.inputs])
-            outputs = [np.asarray(a) for a in (made if isinstance(made, tuple) else (made,))]
-            for array in outputs:
-                if found := _nonfinite(array):
+        for node in walk(bound, live):
+            for value in node.outputs:
+                if found := _nonfinite(live[value]):
                     return f"{node.name} ({node.op.name}{node.where.phrase}) is the first node that made {found}"
-            live |= zip(node.outputs, outputs, strict=True)
-            for value in dying:
-                live.pop(value, None)
     return None
 
 

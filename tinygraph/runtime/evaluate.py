@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tinygraph.errors import UsageError
-from tinygraph.ir import Array, Graph, TensorType
+from tinygraph.ir import Array, Graph, Node, TensorType, Value
 from tinygraph.ops.base import Op
 from tinygraph.runtime.lifetimes import lifetimes
 from tinygraph.runtime.signature import Signature
@@ -44,16 +44,33 @@ def evaluate(graph: Graph, inputs: Mapping[str, Any], dtype: Any = None) -> dict
     live = dict(zip(graph.inputs, arrays, strict=True))
     live |= {v: np.asarray(graph.array(v), retype.type(v.type).dtype) for v in graph.data}
     with np.errstate(all="ignore"):
-        for node, dying in zip(graph.nodes, lifetimes(graph), strict=True):
-            try:
-                made = retype.op(node.op).kernel(*[live[v] for v in node.inputs])
-            except Exception as error:
-                error.add_note(f"in {node!r}{node.where.phrase}")
-                raise
-            live |= zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True)
-            for value in dying:
-                del live[value]
+        for _ in walk(graph, live, retype.op):
+            pass
     return {name: np.array(live[v]) for name, v in graph.outputs}
+
+
+def walk(graph: Graph, live: dict[Value, Array], op: Callable[[Op], Op] = lambda op: op) -> Iterator[Node]:
+    """Runs the nodes one by one with their plain kernels.
+
+    Args:
+        graph: every dimension has a number.
+        live: the arrays of inputs and data. Results are added to it, and what nobody needs any more goes.
+        op: what is computed in the place of each op.
+
+    Yields:
+        Each node, when its results are there.
+    """
+    for node, dying in zip(graph.nodes, lifetimes(graph), strict=True):
+        try:
+            made = op(node.op).kernel(*[live[v] for v in node.inputs])
+        except Exception as error:
+            error.add_note(f"in {node!r}{node.where.phrase}")
+            raise
+        outputs = made if isinstance(made, tuple) else (made,)
+        live |= zip(node.outputs, map(np.asarray, outputs), strict=True)
+        yield node
+        for value in dying:
+            del live[value]
 
 
 class _Retype:
