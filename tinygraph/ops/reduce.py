@@ -1,17 +1,17 @@
-"""Reductions over axes: sum, mean, max."""
+"""Reductions over axes: sum, mean, max, min."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Shape, TensorType
 from tinygraph.kernels.reduction import Reduce
-from tinygraph.ops.arithmetic import compare, sub, where
+from tinygraph.ops.arithmetic import Div, compare, where
 from tinygraph.ops.base import (
     Exporter,
     Op,
@@ -28,10 +28,10 @@ from tinygraph.ops.base import (
     type_of,
 )
 from tinygraph.ops.count import count
-from tinygraph.ops.elementwise import cast, neg
+from tinygraph.ops.elementwise import cast
 from tinygraph.ops.shape import broadcast_to, onnx_axes, reshape
 
-__all__ = ["max", "mean", "sum"]
+__all__ = ["max", "mean", "min", "sum"]
 
 Axes = int | Sequence[int] | None
 
@@ -72,7 +72,7 @@ class Reduction(Op):
         return export.node(self.onnx[0], [*inputs, axes], keepdims=int(self.keepdims), noop_with_empty_axes=1)
 
 
-def _all_but_first(self: Op, inputs: Types, outputs: Types) -> int:
+def all_but_first(self: Op, inputs: Types, outputs: Types) -> int:
     """(n - 1) per output element, if n numbers make one."""
     return inputs[0].size - outputs[0].size if inputs[0].size else 0
 
@@ -84,7 +84,7 @@ class Sum(Reduction):
     name = "sum"
     onnx = ("ReduceSum",)
     traits = frozenset({"linear"})
-    flops = _all_but_first
+    flops = all_but_first
 
     def infer(self, x: TensorType) -> TensorType:
         if x.dtype.kind not in "iuf":
@@ -112,7 +112,7 @@ def sum(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
 
     Source: ONNX ReduceSum.
     """
-    return apply(Sum(_normal(axis, x), bool(keepdims)), x)
+    return apply(Sum(normal_axes(axis, x), bool(keepdims)), x)
 
 
 @register
@@ -159,40 +159,57 @@ def mean(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
 
     Source: ONNX ReduceMean.
     """
-    return apply(Mean(_normal(axis, x), bool(keepdims)), x)
+    return apply(Mean(normal_axes(axis, x), bool(keepdims)), x)
+
+
+class _Extreme(Reduction):
+    """The one number along the axes that the others do not surpass; NaN if there is one. Equal ones share the gradient.
+
+    Of no numbers it is the number that every other surpasses: -inf or inf, the end of the range of
+    integers, False or True.
+    """
+
+    flops = all_but_first
+    ufunc: ClassVar[np.ufunc]
+
+    def infer(self, x: TensorType) -> TensorType:
+        if x.dtype.kind not in "biuf":
+            raise ShapeError(f"wants numbers or booleans, got {x.dtype.name}")
+        return super().infer(x)
+
+    def identity(self, dtype: np.dtype[Any]) -> Any:
+        """What is made of no numbers."""
+        lowest = self.ufunc is np.maximum
+        if dtype.kind == "f":
+            return dtype.type(-np.inf if lowest else np.inf)
+        if dtype.kind == "b":
+            return np.bool_(not lowest)
+        return dtype.type(np.iinfo(dtype).min if lowest else np.iinfo(dtype).max)
+
+    def kernel(self, x: Array) -> Array:
+        y: Array = self.ufunc.reduce(x, self.axes, keepdims=self.keepdims, initial=self.identity(x.dtype))
+        return y
+
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        routine = self.reducing(self.ufunc, types, workers)
+        if routine is None or not types[0].size:
+            return None
+        return Prepared(lambda inputs, outputs, _: routine.run(inputs[0], outputs[0]), 0, self.ufunc.__name__)
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        x = inputs[0]
+        extreme = compare(x, self.widened(outputs[0], x), "==")
+        count = sum(cast(extreme, x.dtype), self.axes, self.keepdims)
+        return [where(extreme, self.widened(cotangents[0] / count, x), 0)]
 
 
 @register
-class Max(Reduction):
+class Max(_Extreme):
     """The largest number along the axes; NaN if there is one. Equal ones share the gradient."""
 
     name = "max"
     onnx = ("ReduceMax",)
-    flops = _all_but_first
-
-    def infer(self, x: TensorType) -> TensorType:
-        y = super().infer(x)
-        if x.dtype.kind not in "iuf":
-            raise ShapeError(f"wants numbers, got {x.dtype.name}")
-        if 0 in [x.shape[axis] for axis in self.axes]:
-            raise ShapeError("there is no largest of no numbers: an axis is empty")
-        return y
-
-    def kernel(self, x: Array) -> Array:
-        y: Array = np.max(x, self.axes, keepdims=self.keepdims)
-        return y
-
-    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
-        routine = self.reducing(np.maximum, types, workers)
-        if routine is None:
-            return None
-        return Prepared(lambda inputs, outputs, _: routine.run(inputs[0], outputs[0]), 0, "maximum")
-
-    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        x = inputs[0]
-        largest = compare(x, self.widened(outputs[0], x), "==")
-        count = sum(cast(largest, x.dtype), self.axes, self.keepdims)
-        return [where(largest, self.widened(cotangents[0] / count, x), 0)]
+    ufunc = np.maximum
 
 
 def max(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
@@ -203,35 +220,56 @@ def max(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
 
     Source: ONNX ReduceMax.
     """
-    return apply(Max(_normal(axis, x), bool(keepdims)), x)
+    return apply(Max(_of_numbers(axis, x, "largest"), bool(keepdims)), x)
 
 
-def _normal(axis: Axes, x: Tensor) -> tuple[int, ...]:
+@register
+class Min(_Extreme):
+    """The smallest number along the axes; NaN if there is one. Equal ones share the gradient."""
+
+    name = "min"
+    onnx = ("ReduceMin",)
+    ufunc = np.minimum
+
+
+def min(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    """The smallest number along one axis, several, or all of them. As max. Source: ONNX ReduceMin."""
+    return apply(Min(_of_numbers(axis, x, "smallest"), bool(keepdims)), x)
+
+
+def _of_numbers(axis: Axes, x: Tensor, wanted: str) -> tuple[int, ...]:
+    axes = normal_axes(axis, x)
+    if 0 in [type_of(x).shape[a] for a in axes]:
+        raise ShapeError(f"there is no {wanted} of no numbers: an axis is empty")
+    return axes
+
+
+def normal_axes(axis: Axes, x: Tensor) -> tuple[int, ...]:
+    """The axes counted from the front, rising; all of them for None."""
     ndim = type_of(x).ndim
     if axis is None:
         return tuple(range(ndim))
     return tuple(sorted(normal_axis(int(a), ndim) for a in np.ravel(axis)))
 
 
-def _reading(node: Any, x: Tensor, axes: Tensor) -> dict[str, Any]:
+def onnx_reduction(node: Any, x: Tensor, axes: Tensor) -> tuple[tuple[int, ...], bool]:
     """Axes and keepdims of an ONNX reduction; the axes are an input, or an attribute in older opsets."""
     found = [] if axes is None and node.get("axes") is None else onnx_axes(node)
     everything = not found and not node.get("noop_with_empty_axes", 0)
-    return {"axis": None if everything else found, "keepdims": bool(node.get("keepdims", 1))}
+    return normal_axes(None if everything else found, x), bool(node.get("keepdims", 1))
 
 
-_REDUCTIONS = {"ReduceSum": sum, "ReduceMean": mean, "ReduceMax": max}
+_REDUCTIONS = {"ReduceSum": Sum, "ReduceMax": Max, "ReduceMin": Min}
 
 
 @from_onnx(*_REDUCTIONS)
 def _reduce(node: Any, x: Tensor, axes: Tensor = None) -> Tensor:
-    return _REDUCTIONS[node.op_type](x, **_reading(node, x, axes))
+    return apply(_REDUCTIONS[node.op_type](*onnx_reduction(node, x, axes)), x)
 
 
-@from_onnx("ReduceMin")
-def _reduce_min(node: Any, x: Tensor, axes: Tensor = None) -> Tensor:
-    dtype = type_of(x).dtype
-    if dtype.kind == "f":
-        return neg(max(neg(x), **_reading(node, x, axes)))
-    ones = np.invert(dtype.type(0))  # ones - x inverts the bits and thereby the order, without overflow
-    return sub(ones, max(sub(ones, x), **_reading(node, x, axes)))
+@from_onnx("ReduceMean")
+def _reduce_mean(node: Any, x: Tensor, axes: Tensor = None) -> Tensor:
+    along, keepdims = onnx_reduction(node, x, axes)
+    if type_of(x).dtype.kind == "f":
+        return apply(Mean(along, keepdims), x)
+    return apply(Div(), apply(Sum(along, keepdims), x), count(x, along))

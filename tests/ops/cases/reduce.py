@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.ops.harness import Array, Case, N, distinct, fixed, integers, maximum, real
-from tinygraph.ops.reduce import Max, Mean, Sum
+from tests.ops.harness import Array, Case, N, distinct, fixed, integers, maximum, minimum, real
+from tinygraph.ops.reduce import Max, Mean, Min, Sum
 
 
 def reducing(finish: Any) -> Any:
@@ -42,6 +42,24 @@ def largest(numbers: list[Any]) -> Any:
     return result
 
 
+def smallest(numbers: list[Any]) -> Any:
+    result = numbers[0]
+    for x in numbers[1:]:
+        result = minimum(result, x)
+    return result
+
+
+def none_of(number: Any) -> Any:
+    """The naive function of one that gets no numbers and makes this of them."""
+
+    def naive(op: Any, x: Array) -> Array:
+        shape = np.sum(np.zeros(x.shape, bool), op.axes, keepdims=op.keepdims).shape
+        return np.full(shape, number, None if x.dtype == object else x.dtype)
+
+    return naive
+
+
+TRUTHS = fixed([[True, False, False], [False, False, False], [True, True, True]])
 SPECIAL = fixed([[1.0, np.nan, 2.0], [np.inf, 1.0, 2.0], [-np.inf, -1.0, -2.0]])
 
 
@@ -65,7 +83,15 @@ CASES = [
     *rows(Sum, total, real),
     *rows(Mean, average, real),
     *rows(Max, largest, distinct),
+    *rows(Min, smallest, distinct),
     Case(Sum((1,)), [real(N, 0)], reducing(total), "of no numbers"),
     Case(Sum((1,)), [integers(N, 5)], reducing(total), "integers"),
     Case(Max((1,)), [integers(N, 5)], reducing(largest), "integers"),
+    Case(Min((1,)), [integers(N, 5)], reducing(smallest), "integers"),
+    Case(Max((1,)), [TRUTHS], reducing(largest), "booleans"),
+    Case(Min((1,)), [TRUTHS], reducing(smallest), "booleans"),
+    Case(Max((1,)), [real(N, 0)], none_of(-np.inf), "of no numbers", smooth=False, reference=False),
+    Case(Min((1,), keepdims=True), [real(2, 0, 3)], none_of(np.inf), "of no numbers", smooth=False, reference=False),
+    Case(Max((0,)), [integers(0, 3)], none_of(-(2**63)), "of no integers", reference=False),
+    Case(Min((0,)), [fixed(np.zeros((0, 3), bool), numbers=False)], none_of(True), "of no booleans", reference=False),
 ]
