@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from tests.ops.test_onnx_forms import model
 from tinygraph import nn, ops
 from tinygraph.autodiff import vjp_graph
 from tinygraph.build import infer
-from tinygraph.errors import ShapeError, UnsupportedOp
+from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
 from tinygraph.ops.base import Op
 from tinygraph.ops.lrn import Lrn
@@ -48,6 +49,9 @@ WEIGHTS = np.array([1.0, 2.0, 0.5, -1.0], np.float32)
         (lambda: ops.instance_norm(X[:, :, :1, :1], V, V), "more than one value per channel of a sample"),
         (lambda: ops.count(X, (4,)), "there is no axis 4"),
         (lambda: ops.batch_norm_train(X.astype(np.int32), V, V), "dtypes differ"),
+        (lambda: ops.rms_norm(X, V), r"f32\[3\] does not fit the last dimensions of .*; want \[2\]"),
+        (lambda: ops.rms_norm(V, X), "none of 1 dimensions"),
+        (lambda: ops.rms_norm(X[..., :0], V[:0]), "there is nothing to average"),
         (lambda: ops.lrn(X, 0), "the window must have at least 1 channel, got 0"),
         (lambda: ops.lrn(X, 5, alpha_over="two"), "alpha is over 'size' or 'one', got 'two'"),
         (lambda: ops.lrn(V, 5), r"wants \[N, C, ...\]"),
@@ -230,8 +234,9 @@ def test_batch_normalization_before_opset_14() -> None:  # onnx.reference takes 
     for opset, attributes in ((7, {"spatial": 1}), (9, {"momentum": 0.9})):
         loaded = tg.load(model("BatchNormalization", [X, V, V, -V, V], opset, **attributes))
         close(execute(loaded, [X]), [ops.batch_norm(X, V, V, -V, V)], 0, f"opset {opset}")
-    with pytest.raises(UnsupportedOp, match="spatial=0"):
-        tg.load(model("BatchNormalization", [X, V, V, -V, V], 7, spatial=0))
+    mean = RNG.standard_normal((3, 2, 2)).astype(np.float32)
+    loaded = tg.load(model("BatchNormalization", [X, mean, -mean, mean, mean * mean], 7, spatial=0, epsilon=0.1))
+    close(execute(loaded, [X]), [(X - mean) / np.sqrt(mean * mean + 0.1) * mean - mean], 1e-6, "spatial=0")
 
 
 def test_statistics_from_a_file_are_buffers() -> None:
@@ -239,6 +244,71 @@ def test_statistics_from_a_file_are_buffers() -> None:
     assert [v.kind for v in loaded.data] == ["param", "param", "buffer", "buffer"]
 
 
-def test_batch_normalization_in_training_mode_is_refused() -> None:
-    with pytest.raises(UnsupportedOp, match="export the model for inference"):
-        tg.load(model("BatchNormalization", [X, V, V, -V, V], 15, training_mode=1))
+def with_outputs(content: bytes, *names: str) -> bytes:
+    """A model of one node whose further outputs are read too."""
+    made = onnx.load_from_string(content)
+    made.graph.node[0].output.extend(names)
+    made.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    return bytes(made.SerializeToString())
+
+
+@pytest.mark.parametrize("x", [X, X[:, :, 0, 0], X.astype(np.float16)], ids=lambda x: f"{x.dtype}-{x.ndim}")
+def test_batch_normalization_in_training_mode(x: Array) -> None:
+    content = model("BatchNormalization", [x, V, V, -V, V], 15, training_mode=1, momentum=0.75, epsilon=0.1)
+    content = with_outputs(content, "running_mean", "running_var")
+    loaded = tg.load(content)
+    wide = x.astype(np.float64)
+    axes = (0, *range(2, x.ndim))
+    mean, var = wide.mean(axes), wide.var(axes)
+    y = ops.batch_norm(wide, *(v.astype(np.float64) for v in (V, V)), mean, var, 0.1)
+    found = execute(loaded, [x])
+    assert [a.dtype for a in found] == [x.dtype, np.float32, np.float32]
+    close(found, [y, 0.75 * -V + 0.25 * mean, 0.75 * V + 0.25 * var], 1e-6 if x.dtype == np.float32 else 2e-3, "15")
+
+
+def test_statistics_that_an_old_batch_normalization_gives_are_those_of_the_batch() -> None:
+    content = with_outputs(model("BatchNormalization", [X, V, V, -V, V], 9), "m", "v", "saved_m", "saved_v")
+    mean, var = X.mean((0, 2, 3)), X.var((0, 2, 3))
+    wanted = [ops.batch_norm(X, V, V, mean, var), -V * 0.9 + mean * 0.1, V * 0.9 + var * 0.1, mean, var]
+    close(execute(tg.load(content), [X]), wanted, 1e-6, "opset 9")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
+def test_mean_and_deviation_of_layer_normalization_are_single_or_wider(dtype: Any) -> None:
+    x = (100 * FOUR + 300).astype(dtype)  # its squares overflow in half precision
+    content = with_outputs(model("LayerNormalization", [x, x[0]], 17, axis=1, epsilon=0.1), "mean", "inverse")
+    wide = x.astype(np.float64)
+    mean, inverse = wide.mean((1, 2), keepdims=True), 1 / np.sqrt(wide.var((1, 2), keepdims=True) + 0.1)
+    found = execute(tg.load(content), [x])
+    assert [a.dtype for a in found] == [dtype, np.float32, np.float32]
+    tolerance = 2e-3 if dtype == np.float16 else 1e-5
+    close(found, [(wide - mean) * inverse * wide[0], mean, inverse], tolerance, "outputs")
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (4, 1), (2, 1, 3), (2, 4, 3), (1,)])
+@pytest.mark.parametrize("op_type", ["LayerNormalization", "RMSNormalization"])
+def test_scales_that_broadcast(op_type: str, shape: tuple[int, ...]) -> None:
+    scale = RNG.standard_normal(shape).astype(np.float32)
+    centred = FOUR - FOUR.mean((1, 2), keepdims=True) * (op_type == "LayerNormalization")
+    wanted = centred / np.sqrt((centred * centred).mean((1, 2), keepdims=True) + 0.1) * scale
+    loaded = tg.load(model(op_type, [FOUR, scale], 23, axis=1, epsilon=0.1))
+    close(execute(loaded, [FOUR]), [wanted], 1e-6, op_type)
+
+
+@pytest.mark.parametrize("axes", [None, [1], [-1, 0]])
+def test_mean_variance_normalization(axes: Any) -> None:
+    content = model("MeanVarianceNormalization", [X], 13, **({"axes": axes} if axes else {}))
+    wanted = ReferenceEvaluator(onnx.load_from_string(content)).run(None, {"x0": X})
+    close(execute(tg.load(content), [X]), wanted, 1e-6, "onnx.reference")
+
+
+def test_squares_of_half_precision_do_not_overflow_as_onnx_either() -> None:
+    x, gamma = (1000 * FOUR).astype(np.float16), V.astype(np.float16)
+    graph = tg.trace(lambda x, gamma: ops.rms_norm(x, gamma), tg.Spec(x.shape, "float16"), tg.Spec((3,), "float16"))
+    file = io.BytesIO()
+    tg.save(graph, file)
+    wide = x.astype(np.float64)
+    wanted = wide / np.sqrt((wide * wide).mean(-1, keepdims=True) + 1e-5) * V
+    close([ops.rms_norm(x, gamma)], [wanted], 2e-3, "kernel")
+    results = ReferenceEvaluator(onnx.load_from_string(file.getvalue())).run(None, {"x": x, "gamma": gamma})
+    close([np.asarray(r) for r in results], [wanted], 2e-3, "as ONNX")

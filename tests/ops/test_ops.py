@@ -31,7 +31,8 @@ def test_rows_of_one_op_have_different_labels() -> None:
 def test_every_onnx_operator_that_an_op_names_is_written_by_a_row() -> None:
     named = {(name, operator) for name, op in OPS.items() for operator in op.onnx}
     rows = [row for row in ROWS if row.op.onnx]
-    found = {(row.op.name, operator) for row in rows for operator in written(graph_of(row, np.float32))}
+    graphs = [(row.op.name, graph_of(row, dtype)) for row in rows for dtype in (np.float32, np.float16)]
+    found = {(name, operator) for name, graph in graphs for operator in written(graph)}
     assert named == found
 
 

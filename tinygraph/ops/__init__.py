@@ -22,6 +22,7 @@ from tinygraph.ops.pool_average import *
 from tinygraph.ops.pool_grad import *
 from tinygraph.ops.prelu import *
 from tinygraph.ops.reduce import *
+from tinygraph.ops.rms_norm import *
 from tinygraph.ops.shape import *
 from tinygraph.ops.sign import *
 from tinygraph.ops.softmax import *

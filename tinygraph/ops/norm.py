@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import ShapeError, UnsupportedOp
+from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
 from tinygraph.kernels.batch_norm import BatchNormBackward, BatchNormForward
 from tinygraph.kernels.blocks import blocks
@@ -30,6 +30,7 @@ from tinygraph.ops.base import (
 from tinygraph.ops.count import count
 from tinygraph.ops.elementwise import cast, sqrt
 from tinygraph.ops.reduce import Mean, sum
+from tinygraph.ops.shape import reshape
 
 __all__ = ["batch_norm", "batch_norm_train"]
 
@@ -301,19 +302,6 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor
     return apply(BatchNorm(float(eps)), x, gamma, beta, mean, var)
 
 
-@from_onnx("BatchNormalization", buffers=(3, 4))
-def _batch_norm(node: Any, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor) -> Tensor:
-    if node.get("training_mode", 0) or any(node.used(output) for output in range(1, 5)):
-        raise UnsupportedOp(
-            "BatchNormalization that computes the statistics of the batch; export the model for inference"
-        )
-    if not node.get("spatial", 1):
-        raise UnsupportedOp("BatchNormalization with spatial=0")
-    dtype = type_of(mean).dtype  # half-precision models keep their statistics in float32
-    y = batch_norm(cast(x, dtype), cast(gamma, dtype), cast(beta, dtype), mean, var, node.get("epsilon", 1e-5))
-    return cast(y, type_of(x).dtype)
-
-
 def batch_norm_train(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor, Tensor]:
     """Normalizes each channel with the statistics of this batch, taken over all axes but 1.
 
@@ -333,3 +321,21 @@ def batch_norm_train(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) 
     Source: Ioffe and Szegedy 2015.
     """
     return apply(BatchNormTrain(float(eps)), x, gamma, beta)  # type: ignore[no-any-return]  # apply gives one or several
+
+
+@from_onnx("BatchNormalization", buffers=(3, 4))
+def _batch_norm(node: Any, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor) -> Any:
+    type, dtype = type_of(x), type_of(mean).dtype  # half-precision models keep their statistics in float32
+    if not node.get("spatial", 1):  # until opset 8: every position is a channel of its own
+        x = reshape(x, (type.shape[0], prod(TensorType(type.shape[1:]).dims)))
+        gamma, beta, mean, var = (reshape(v, -1) for v in (gamma, beta, mean, var))
+    x, gamma, beta = (cast(t, dtype) for t in (x, gamma, beta))
+    var, eps = cast(var, dtype), node.get("epsilon", 1e-5)
+    # Until opset 13, outputs for the statistics are what asks for those of the batch.
+    if not node.get("training_mode", node.opset < 14 and any(node.used(output) for output in range(1, 5))):
+        return cast(reshape(batch_norm(x, gamma, beta, mean, var, eps), type.shape), type.dtype)
+    y, batch_mean, batch_var = batch_norm_train(x, gamma, beta, eps)
+    kept = node.get("momentum", 0.9)
+    running = [old * kept + new * (1 - kept) for old, new in ((mean, batch_mean), (var, batch_var))]
+    saved = (batch_mean, batch_var) if node.opset < 14 else ()
+    return cast(reshape(y, type.shape), type.dtype), *running, *saved

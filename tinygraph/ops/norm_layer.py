@@ -25,7 +25,7 @@ from tinygraph.ops.base import (
     register,
     type_of,
 )
-from tinygraph.ops.elementwise import sqrt
+from tinygraph.ops.elementwise import cast, sqrt
 from tinygraph.ops.norm import all_but_channels, check_channels, narrowed, widened
 from tinygraph.ops.reduce import mean, sum
 from tinygraph.ops.shape import broadcast_to, expand_dims, reshape
@@ -241,14 +241,32 @@ def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> 
 
 
 @from_onnx("LayerNormalization")
-def _layer_norm(node: Any, x: Tensor, scale: Tensor, shift: Tensor = None) -> Tensor:
-    if node.used(1) or node.used(2):
-        raise UnsupportedOp("LayerNormalization whose mean or deviation is read")
-    type = type_of(x)
-    last = type.shape[normal_axis(node.get("axis", -1), type.ndim) :]
-    shift = np.zeros(TensorType(last).dims, type.dtype) if shift is None else shift
-    gamma, beta = (v if type_of(v).shape == last else broadcast_to(v, last) for v in (scale, shift))
-    return layer_norm(x, gamma, beta, node.get("epsilon", 1e-5))
+def _layer_norm(node: Any, x: Tensor, scale: Tensor, shift: Tensor | None = None) -> tuple[Tensor | None, ...]:
+    type, eps = type_of(x), node.get("epsilon", 1e-5)
+    first = normal_axis(node.get("axis", -1), type.ndim)
+    last = type.shape[first:]
+    shift = np.zeros((), type.dtype) if shift is None else shift
+    if max(type_of(scale).ndim, type_of(shift).ndim) <= len(last):
+        gamma, beta = (v if type_of(v).shape == last else broadcast_to(v, last) for v in (scale, shift))
+        y = layer_norm(x, gamma, beta, eps)
+    else:  # a scale of its own for each sample
+        sizes = TensorType(last).dims
+        y = layer_norm(x, np.ones(sizes, type.dtype), np.zeros(sizes, type.dtype), eps) * scale + shift
+    if not (node.used(1) or node.used(2)):
+        return y, None, None
+    wide = cast(x, np.result_type(type.dtype, np.float32))
+    axes = range(first, type.ndim)
+    centre = mean(wide, axes, keepdims=True)
+    centred = wide - centre
+    inverse = 1 / sqrt(mean(centred * centred, axes, keepdims=True) + eps)
+    return y, cast(centre, np.float32), cast(inverse, np.float32)  # ONNX has no wider ones
+
+
+@from_onnx("MeanVarianceNormalization")
+def _mean_variance_norm(node: Any, x: Tensor) -> Tensor:
+    axes = sorted(normal_axis(axis, type_of(x).ndim) for axis in node.get("axes", (0, 2, 3)))
+    centred = x - mean(x, axes, keepdims=True)
+    return centred / (sqrt(mean(centred * centred, axes, keepdims=True)) + 1e-9)  # the standard's own number
 
 
 @from_onnx("InstanceNormalization")
