@@ -8,12 +8,11 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygraph.kernels import columns, im2col, taps, weight_grad
-from tinygraph.kernels.geometry import Geometry, put_into_border
+from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import Im2col, Pointwise
 from tinygraph.kernels.phases import Phases, PointwiseTranspose
 from tinygraph.kernels.scratch import Array, carve, room
@@ -190,11 +189,3 @@ def test_scratch_arrays_lie_apart_on_cache_lines() -> None:
     a[...], c[...] = 1, 2
     assert a.sum() == 15
     assert c.ctypes.data - a.ctypes.data == 64
-
-
-@pytest.mark.parametrize("padding", [((1, 2),), ((0, 1), (2, 0))])
-def test_border_is_zero_whatever_was_there(padding: tuple[tuple[int, int], ...]) -> None:
-    x = numbers((2, *[3] * len(padding)), 0)
-    bordered = np.full((2, *(3 + front + behind for front, behind in padding)), np.nan)
-    put_into_border(x, padding, bordered)
-    np.testing.assert_array_equal(bordered, np.pad(x, [(0, 0), *padding]))

@@ -75,10 +75,22 @@ def test_transpose_and_broadcast_to() -> None:
     np.testing.assert_array_equal(ops.broadcast_to(X, (5, 2, 3, 4)), np.broadcast_to(X, (5, 2, 3, 4)))
 
 
-@pytest.mark.parametrize("mode", ["reflect", "edge"])
+@pytest.mark.parametrize("mode", ["reflect", "edge", "wrap"])
 @pytest.mark.parametrize("pads", [((0, 0), (2, 1), (3, 3)), ((1, 1), (0, 2), (0, 0))])
 def test_pad_is_numpys(mode: str, pads: Any) -> None:
     np.testing.assert_array_equal(ops.pad(X, pads, mode), np.pad(X, pads, mode))
+
+
+def test_what_is_cropped_is_not_wrapped_around() -> None:
+    assert ops.pad(np.arange(4), ((-1, 3),), "wrap").tolist() == [1, 2, 3, 1, 2, 3]
+
+
+@pytest.mark.parametrize("pads", [((0, 0), (2, 1), (0, -1)), ((1, 0), (-1, 2), (0, 0)), ((0, 0),) * 3])
+def test_the_number_that_pads_may_be_computed(pads: Any) -> None:
+    specs = tg.Spec(X.shape, np.int64), tg.Spec((1,), np.int64)
+    graph = tg.trace(lambda x, value: ops.pad(x, pads, value=value), *specs)
+    x, value = X.astype(np.int64), np.array([2**60 + 1])
+    np.testing.assert_array_equal(execute(graph, [x, value])[0], ops.pad(x, pads, value=value))
 
 
 def test_axes_may_be_numpy_integers() -> None:
@@ -186,7 +198,9 @@ def test_what_needs_the_number_of_an_open_dimension_says_so(function: Any, shape
         (lambda: ops.base.apply(Slice((-1,), (-1,), (-1,)), np.ones(3)), "-1:-1:-1 are no places"),
         (lambda: ops.pad(X, ((0, 0), (3, 0), (0, 0)), "reflect"), r"do not fit dimension 3 in mode 'reflect'"),
         (lambda: ops.pad(np.ones(0), ((1, 0),), "edge"), "do not fit dimension 0 in mode 'edge'"),
-        (lambda: ops.pad(X, ((0, 0),) * 3, "wrap"), "no padding mode 'wrap'; give constant, reflect, edge"),
+        (lambda: ops.pad(X, ((0, 0),) * 3, "mirror"), "no padding mode 'mirror'; give constant, reflect, edge, wrap"),
+        (lambda: ops.pad(X, ((0, 0), (-3, 1), (0, 0)), "wrap"), "do not fit dimension 3 in mode 'wrap'"),
+        (lambda: ops.pad(np.ones(2, np.uint8), ((1, 0),), value=-1), "-1 is no uint8"),
         (lambda: ops.pad(np.ones(2, int), ((1, 0),), value=0.5), "0.5 is no int64"),
         (lambda: ops.slice(X, (0,), (1,)), "wants a start, stop and step for each axis"),
         (lambda: ops.slice(X, (0, 0, 0), (1, 1, 1), (0, 1, 1)), "a step of 0"),

@@ -1,8 +1,7 @@
-"""The numbers of one convolution, and its border."""
+"""The numbers of one convolution."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -74,14 +73,3 @@ class Geometry:
     def matrices(self, y: Array) -> Array:
         """The output as [batch, groups, filters / groups, positions]."""
         return y.reshape(self.batch, self.groups, self.filters // self.groups, self.positions)
-
-
-def put_into_border(x: Array, padding: Sequence[tuple[int, int]], bordered: Array) -> None:
-    """Copies x into the middle of a larger array and writes zeros around it."""
-    inside: tuple[Any, ...] = (slice(None),) * (x.ndim - len(padding))
-    for axis, (front, behind) in enumerate(padding, len(inside)):
-        end = bordered.shape[axis] - behind
-        bordered[(*inside, slice(0, front))] = 0
-        bordered[(*inside, slice(end, None))] = 0
-        inside = (*inside, slice(front, end))
-    bordered[inside] = x

@@ -15,6 +15,7 @@ from tinygraph.ops.lrn import *
 from tinygraph.ops.matmul import *
 from tinygraph.ops.norm import *
 from tinygraph.ops.norm_layer import *
+from tinygraph.ops.one_hot import *
 from tinygraph.ops.pad import *
 from tinygraph.ops.pool import *
 from tinygraph.ops.pool_adaptive import *

@@ -1,4 +1,4 @@
-"""Parts of tensors and tensors of parts: slice, getitem, concat, one_hot."""
+"""Parts of tensors and tensors of parts: slice, getitem, concat, split."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ from tinygraph.ops.base import (
     no_flops,
     no_macs,
     normal_axis,
-    not_differentiable,
     register,
     same_dtype,
     type_of,
 )
-from tinygraph.ops.shape import Movement, reshape, transpose
+from tinygraph.ops.shape import Movement, reshape
 
-__all__ = ["concat", "getitem", "one_hot", "slice"]
+__all__ = ["concat", "getitem", "slice"]
 
 _LAST = 2**63 - 1
 
@@ -292,79 +291,3 @@ def concat(xs: Sequence[Tensor], axis: int = 1) -> Tensor:
 @from_onnx("Concat")
 def _concat(node: Any, *xs: Tensor) -> Tensor:
     return concat(xs, node.get("axis"))
-
-
-@register
-class OneHot(Op):
-    """1 at the place that the label names along a new last axis, 0 elsewhere.
-
-    A negative label counts from the end; one that names no class makes all zeros.
-    """
-
-    name = "one_hot"
-    onnx = ("OneHot", "Reshape")
-    arity = (1, 1)
-    macs = no_macs
-    flops = no_flops
-    vjp = not_differentiable("labels are whole numbers")
-    classes: int
-    dtype: str = "float32"
-
-    def infer(self, labels: TensorType) -> TensorType:
-        if labels.dtype.kind not in "iu":
-            raise ShapeError(f"labels must be integers, got {labels.dtype.name}")
-        return TensorType((*labels.shape, self.classes), np.dtype(self.dtype))
-
-    def kernel(self, labels: Array) -> Array:
-        hits: Array = self._places(labels) == np.arange(self.classes)
-        return hits.astype(self.dtype)
-
-    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
-        if not types[0].is_static or np.dtype(self.dtype).kind not in "bf":
-            return None
-        classes = np.arange(self.classes)
-
-        def run(inputs: Any, outputs: Any, workspace: Array) -> None:
-            np.equal(self._places(inputs[0]), classes, out=outputs[0])
-
-        return Prepared(run, 0, "equal")
-
-    def _places(self, labels: Array) -> Array:
-        """The place of each 1, [*, 1]."""
-        labels = labels.astype(np.int64)  # a narrow dtype may not hold the number of classes
-        return np.where(labels < 0, labels + self.classes, labels)[..., None]
-
-    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        depth, values = export.const(np.array(self.classes, np.int64)), export.const(np.array([0, 1], self.dtype))
-        if types[0].ndim:
-            return export.node("OneHot", [*inputs, depth, values])
-        # ONNX knows no single label.
-        labels = export.node("Reshape", [*inputs, export.const(np.array([1], np.int64))])
-        row = export.node("OneHot", [labels, depth, values])
-        return export.node("Reshape", [row, export.const(np.array([-1], np.int64))])
-
-
-def one_hot(labels: Tensor, classes: int, dtype: Any = np.float32) -> Tensor:
-    """Labels [*] as rows [*, classes] with a single 1.
-
-    A negative label counts from the end, as in ONNX; one outside makes a row of zeros.
-
-    Raises:
-        ShapeError: labels are not integers.
-
-    Source: ONNX OneHot.
-    """
-    return apply(OneHot(int(classes), np.dtype(dtype).name), labels)
-
-
-@from_onnx("OneHot")
-def _one_hot(node: Any, labels: Tensor, depth: Tensor, values: Tensor) -> Tensor:
-    levels = node.demand(2, "values")
-    off, on = levels
-    y = one_hot(labels, int(np.ravel(node.demand(1, "depth"))[0]), levels.dtype)
-    if (off, on) != (0, 1):
-        y = y * (on - off) + off
-    ndim = type_of(y).ndim
-    axis = normal_axis(node.get("axis", -1), ndim)
-    order = [*range(axis), ndim - 1, *range(axis, ndim - 1)]
-    return y if axis == ndim - 1 else transpose(y, order)

@@ -1,4 +1,4 @@
-"""Padding of any axis with a constant, by reflection or with the edge; negative padding crops."""
+"""Padding of any axis with a constant, or with what the axis has; negative padding crops."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from tinygraph.errors import ShapeError, UnsupportedOp
+from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Dim, Symbol, TensorType
+from tinygraph.kernels.padding import continue_into_border, crop, put_into_border
+from tinygraph.ops.arithmetic import where
 from tinygraph.ops.base import (
     Exporter,
     Op,
+    Prepared,
+    Symbolic,
     Tensor,
     Types,
     apply,
@@ -25,10 +29,11 @@ from tinygraph.ops.base import (
     register,
     type_of,
 )
+from tinygraph.ops.shape import reshape
 
 __all__ = ["pad"]
 
-Mode = Literal["constant", "reflect", "edge"]
+Mode = Literal["constant", "reflect", "edge", "wrap"]
 Pads = tuple[tuple[int, int], ...]
 
 
@@ -44,18 +49,31 @@ def _padded(dim: Dim, lo: int, hi: int, mode: Mode) -> Dim:
         return dim
     if isinstance(dim, Symbol):
         raise ShapeError(f"cannot pad the open dimension {dim}: bind it first")
-    limit = {"constant": None, "reflect": dim - 1, "edge": None if dim else 0}[mode]
-    too_long = limit is not None and max(lo, hi) > max(limit, 0)
+    kept = dim + min(lo, 0) + min(hi, 0)
+    limits = {"reflect": max(dim - 1, 0), "edge": None if dim else 0, "wrap": None if kept > 0 else 0}
+    limit = limits.get(mode)
+    too_long = limit is not None and max(lo, hi) > limit
     if min(lo, hi) < -dim or dim + lo + hi < 0 or too_long:
         raise ShapeError(f"pads ({lo}, {hi}) do not fit dimension {dim} in mode {mode!r}")
     return dim + lo + hi
 
 
 def _sources(dim: int, lo: int, hi: int, mode: Mode) -> Array:
-    """Where each number of a reflected or edge-padded axis comes from."""
+    """Where each number of an axis that is continued beyond its ends comes from."""
+    if mode == "wrap":
+        first, kept = max(-lo, 0), dim + min(lo, 0) + min(hi, 0)  # what is cropped is not repeated
+        return first + np.arange(-max(lo, 0), kept + max(hi, 0)) % max(kept, 1)
     at = np.arange(-lo, dim + hi)
     last = dim - 1
     return last - np.abs(last - np.abs(at)) if mode == "reflect" else np.clip(at, 0, last)
+
+
+def _check_number(value: float, dtype: np.dtype[Any]) -> None:
+    """Raises ShapeError if integers or booleans of that dtype do not include the value."""
+    if dtype.kind in "biu":
+        low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        if value % 1 != 0 or not low <= value <= high:
+            raise ShapeError(f"{value} is no {dtype.name}")
 
 
 @register
@@ -63,7 +81,7 @@ class Pad(Op):
     """lo numbers before and hi numbers behind each axis; crops where they are negative.
 
     They are `value`, or in mode "reflect" the axis mirrored at its ends (which are not
-    repeated), or in mode "edge" its ends repeated.
+    repeated), in mode "edge" its ends repeated, in mode "wrap" the axis over and over.
     """
 
     name = "pad"
@@ -78,17 +96,38 @@ class Pad(Op):
 
     def infer(self, x: TensorType) -> TensorType:
         _check(self.pads, self.mode, x.ndim)
-        if x.dtype.kind in "iu" and self.value % 1 != 0:
-            raise ShapeError(f"{self.value} is no {x.dtype.name}")
+        _check_number(self.value, x.dtype)
         return x.with_shape(_padded(d, lo, hi, self.mode) for d, (lo, hi) in zip(x.shape, self.pads, strict=True))
 
     def kernel(self, x: Array) -> Array:
         if self.mode != "constant":
             return x[np.ix_(*(_sources(d, *p, self.mode) for d, p in zip(x.shape, self.pads, strict=True)))]
-        crop = [(max(-lo, 0), max(d + min(hi, 0), 0)) for d, (lo, hi) in zip(x.shape, self.pads, strict=True)]
-        x = x[tuple(slice(start, stop) for start, stop in crop)]
-        room = [(max(lo, 0), max(hi, 0)) for lo, hi in self.pads]
-        return np.pad(x, room, constant_values=self.value) if room else x
+        y = np.empty([d + lo + hi for d, (lo, hi) in zip(x.shape, self.pads, strict=True)], x.dtype)
+        put_into_border(crop(x, self.pads), self._border, self.value, y)
+        return y
+
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        if not types[0].is_static:
+            return None
+        border, mode, value = self._border, self.mode, self.value
+        if mode == "constant":
+
+            def fill(inputs: Any, outputs: Any, workspace: Array) -> None:
+                put_into_border(crop(inputs[0], self.pads), border, value, outputs[0])
+
+            return Prepared(fill, 0, "fill")
+        if border != self.pads:
+            return None  # what is cropped may stand in the border
+
+        def continued(inputs: Any, outputs: Any, workspace: Array) -> None:
+            continue_into_border(inputs[0], border, mode, outputs[0])
+
+        return Prepared(continued, 0, "copy")
+
+    @property
+    def _border(self) -> Pads:
+        """The pads where they are not negative."""
+        return tuple((max(lo, 0), max(hi, 0)) for lo, hi in self.pads)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         if self.mode == "constant":
@@ -103,7 +142,7 @@ class Pad(Op):
 
 @register
 class PadGrad(Op):
-    """Each number is added to the place that reflect or edge padding took it from: the gradient of pad."""
+    """Each number is added to the place that padding took it from: the gradient of pad, but with a constant."""
 
     name = "pad_grad"
     arity = (1, 1)
@@ -133,37 +172,51 @@ class PadGrad(Op):
         return [pad(cotangents[0], self.pads, self.mode)]
 
 
-def pad(x: Tensor, pads: Sequence[Sequence[int]], mode: Mode = "constant", value: float = 0.0) -> Tensor:
+def pad(x: Tensor, pads: Sequence[Sequence[int]], mode: Mode = "constant", value: Tensor = 0.0) -> Tensor:
     """Lengthens each axis, or crops it where a number is negative.
 
     Args:
         x: any shape and dtype.
         pads: a pair (before, behind) for each axis; (0, 0) leaves an open dimension open.
-        mode: "constant", "reflect" (the ends are not repeated; fewer than the axis has) or
-            "edge" (the ends are repeated).
-        value: what "constant" fills in.
+        mode: "constant", "reflect" (the ends are not repeated; fewer than the axis has),
+            "edge" (the ends are repeated) or "wrap" (the axis is, or what is left of it).
+        value: what "constant" fills in: a number, or a tensor that holds one, of x's dtype.
 
     Raises:
-        ShapeError: the pads do not fit x.
+        ShapeError: the pads or the value do not fit x.
 
     Source: ONNX Pad.
     """
     pairs = tuple((int(lo), int(hi)) for lo, hi in pads)
-    return apply(Pad(pairs, mode, float(value) if mode == "constant" else 0.0), x)
+    if mode != "constant":
+        return apply(Pad(pairs, mode), x)
+    if isinstance(value, Symbolic):
+        y = apply(Pad(pairs), x)
+        return where(_outside(type_of(x), pairs), reshape(value, ()), y)
+    number = np.ravel(value)[0].item()
+    return apply(Pad(pairs, mode, float(number) if type_of(x).dtype.kind == "f" else number), x)
+
+
+def _outside(x: TensorType, pads: Pads) -> Array:
+    """Whether a number of padded x is one that padding put there; of size 1 along axes that have none."""
+    longer = [max(pair) > 0 for pair in pads]
+    inside = np.zeros([d if some else 1 for d, some in zip(x.shape, longer, strict=True)], np.bool_)
+    return Pad(tuple(pair if some else (0, 0) for pair, some in zip(pads, longer, strict=True)), value=1).kernel(inside)
 
 
 @from_onnx("Pad")
 def _pad(node: Any, x: Tensor, pads: Tensor = None, value: Tensor = None, axes: Tensor = None) -> Tensor:
-    mode = node.get("mode", "constant")
+    mode, ndim = node.get("mode", "constant"), type_of(x).ndim
     if mode not in get_args(Mode):
-        raise UnsupportedOp(f"Pad in mode {mode!r}")
-    ndim = type_of(x).ndim
-    widths = node.get("pads") if node.opset < 11 else node.demand(1, "pads")
-    number = node.get("value", 0.0) if value is None else node.demand(2, "constant_value")
+        raise ModelFormatError(f"its mode is {mode!r}; ONNX has {', '.join(get_args(Mode))}")
+    widths = node.get("pads") if pads is None else node.demand(1, "pads")
+    if widths is None:
+        raise ModelFormatError("it has no pads")
+    number = node.get("value", 0.0) if value is None else node.constant(2)
     along = range(ndim) if axes is None else [normal_axis(int(a), ndim) for a in node.demand(3, "axes")]
     if len(widths) != 2 * len(along):
         raise ShapeError(f"{len(widths)} pads for {len(along)} axes")
     pairs = [(0, 0)] * ndim
     for i, axis in enumerate(along):
         pairs[axis] = (int(widths[i]), int(widths[len(along) + i]))
-    return pad(x, pairs, mode, np.ravel(number)[0])
+    return pad(x, pairs, mode, value if number is None else number)

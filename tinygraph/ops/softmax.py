@@ -27,7 +27,7 @@ from tinygraph.ops.base import (
     type_of,
 )
 from tinygraph.ops.elementwise import cast, exp
-from tinygraph.ops.index import one_hot
+from tinygraph.ops.one_hot import one_hot
 from tinygraph.ops.reduce import max, mean, sum
 from tinygraph.ops.shape import expand_dims, reshape, transpose
 

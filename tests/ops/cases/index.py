@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.ops.harness import Array, Case, N, booleans, fixed, integers, labels, real
-from tinygraph.ops.index import Concat, OneHot, Slice, SliceGrad
+from tests.ops.harness import Array, Case, N, booleans, integers, real
+from tinygraph.ops.index import Concat, Slice, SliceGrad
 
 
 def places(op: Any) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -43,14 +43,6 @@ def concat(op: Concat, *xs: Array) -> Array:
     return y
 
 
-def one_hot(op: OneHot, numbers: Array) -> Array:
-    y = np.zeros((*numbers.shape, op.classes))
-    for i in np.ndindex(numbers.shape):
-        if -op.classes <= numbers[i] < op.classes:
-            y[(*i, numbers[i] % op.classes)] = 1
-    return y
-
-
 CASES = [
     Case(Slice((0, 1), (N, 4), (1, 1)), [real(N, 6)], slice_),
     Case(Slice((0, 1, 0), (N, 6, 3), (1, 2, 1)), [real(N, 7, 3)], slice_, "step"),
@@ -69,8 +61,4 @@ CASES = [
     Case(Concat(1), [real(N, 3)], concat, "one input"),
     Case(Concat(1), [real(N, 0), real(N, 2)], concat, "empty input"),
     Case(Concat(0), [integers(2), integers(3)], concat, "integers"),
-    Case(OneHot(5), [labels(N, classes=5)], one_hot),
-    Case(OneHot(4, "float64"), [labels(N, 3, classes=4)], one_hot, "map"),
-    Case(OneHot(3, "int64"), [labels(classes=3)], one_hot, "0-d"),
-    Case(OneHot(3), [fixed([-4, -3, -1, 0, 2, 3, 100], numbers=False)], one_hot, "outside", reference=False),
 ]

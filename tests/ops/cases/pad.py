@@ -18,6 +18,8 @@ def source(at: int, dim: int, mode: str) -> int | None:
         return None
     if mode == "edge":
         return 0 if at < 0 else dim - 1
+    if mode == "wrap":
+        return at % dim
     return -at if at < 0 else 2 * (dim - 1) - at
 
 
@@ -53,12 +55,16 @@ CASES = [
     Case(Pad(((0, 0), (-1, 2)), "reflect"), [real(N, 4)], pad, "reflect and crop", reference=False),
     Case(Pad(((0, 0), (2, 3), (0, 1)), "edge"), [real(N, 2, 3)], pad, "edge"),
     Case(Pad(((0, 0), (3, -2)), "edge"), [real(N, 4)], pad, "edge and crop", reference=False),
+    Case(Pad(((0, 0), (2, 1), (1, 9)), "wrap"), [real(N, 2, 4)], pad, "wrap"),
+    Case(Pad(((0, 0), (-1, -2)), "wrap"), [real(N, 4)], pad, "wrap and crop", reference=False),
     Case(Pad(()), [real()], pad, "0-d", reference=False),
     Case(Pad(((1, 1), (0, 0))), [real(0, 2)], pad, "empty"),
     Case(Pad(((0, 0), (1, 0)), value=7.0), [integers(N, 2)], pad, "integers"),
+    Case(Pad(((0, 0), (1, 0)), value=2**53 + 1), [integers(N, 2)], pad, "a large integer"),
     Case(Pad(((0, 0), (1, 0)), value=1.0), [booleans(N, 2)], pad, "booleans"),
     Case(PadGrad(((0, 0), (2, 2), (1, 0)), "reflect"), [real(N, 7, 5)], pad_grad, "reflect"),
     Case(PadGrad(((0, 0), (-1, 2)), "reflect"), [real(N, 5)], pad_grad, "reflect and crop"),
     Case(PadGrad(((0, 0), (2, 3), (0, 1)), "edge"), [real(N, 7, 4)], pad_grad, "edge"),
     Case(PadGrad(((0, 0), (3, -2)), "edge"), [real(N, 5)], pad_grad, "edge and crop"),
+    Case(PadGrad(((0, 0), (2, 1), (1, 9)), "wrap"), [real(N, 5, 14)], pad_grad, "wrap"),
 ]
