@@ -8,9 +8,11 @@ from tinygraph.ops.barrier import *
 from tinygraph.ops.conv import *
 from tinygraph.ops.conv_transpose import *
 from tinygraph.ops.count import *
+from tinygraph.ops.cumulative import *
 from tinygraph.ops.dropout import *
 from tinygraph.ops.elementwise import *
 from tinygraph.ops.index import *
+from tinygraph.ops.log_sum_exp import *
 from tinygraph.ops.lrn import *
 from tinygraph.ops.matmul import *
 from tinygraph.ops.norm import *
@@ -23,6 +25,8 @@ from tinygraph.ops.pool_average import *
 from tinygraph.ops.pool_grad import *
 from tinygraph.ops.prelu import *
 from tinygraph.ops.reduce import *
+from tinygraph.ops.reduce_norm import *
+from tinygraph.ops.reduce_prod import *
 from tinygraph.ops.rms_norm import *
 from tinygraph.ops.shape import *
 from tinygraph.ops.sign import *
