@@ -11,6 +11,7 @@ from tinygraph.ops.count import *
 from tinygraph.ops.cumulative import *
 from tinygraph.ops.dropout import *
 from tinygraph.ops.elementwise import *
+from tinygraph.ops.eye import *
 from tinygraph.ops.index import *
 from tinygraph.ops.log_sum_exp import *
 from tinygraph.ops.lrn import *
@@ -32,3 +33,5 @@ from tinygraph.ops.shape import *
 from tinygraph.ops.sign import *
 from tinygraph.ops.softmax import *
 from tinygraph.ops.squared_norm import *
+from tinygraph.ops.top_k import *
+from tinygraph.ops.triangle import *

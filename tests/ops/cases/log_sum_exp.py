@@ -14,7 +14,7 @@ from tinygraph.ops.log_sum_exp import LogSumExp
 
 def log_sum_exp(numbers: list[Any]) -> Any:
     shift = largest(numbers)
-    shift = shift if np.isfinite(plain(shift)) else shift * 0 if np.isnan(plain(shift)) else 0.0
+    shift = shift if np.isfinite(plain(shift)) else 0.0
     return log(total([exp(x - shift) for x in numbers])) + shift
 
 

@@ -1,0 +1,115 @@
+"""The k largest or smallest numbers along an axis, and where they stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygraph.errors import ShapeError, UnsupportedOp
+from tinygraph.ir import Array, Symbol, TensorType
+from tinygraph.ops.base import (
+    Exporter,
+    Op,
+    Tensor,
+    Types,
+    apply,
+    from_onnx,
+    no_macs,
+    normal_axis,
+    register,
+    type_of,
+)
+from tinygraph.ops.one_hot import one_hot
+from tinygraph.ops.reduce import sum
+from tinygraph.ops.shape import expand_dims, transpose
+
+__all__ = ["top_k"]
+
+
+@register
+class TopK(Op):
+    """The k largest numbers along an axis, the largest first, and their places; of equal ones the first; NaN beats all.
+
+    Attributes:
+        k: how many.
+        axis: counted from the front.
+        largest: False for the smallest numbers, the smallest first.
+    """
+
+    name = "top_k"
+    labels = ("values", "places")
+    onnx = ("TopK",)
+    arity = (1, 1)
+    macs = no_macs
+    k: int
+    axis: int
+    largest: bool = True
+
+    def infer(self, x: TensorType) -> tuple[TensorType, TensorType]:
+        if x.dtype.kind not in "iuf":
+            raise ShapeError(f"wants numbers, got {x.dtype.name}")
+        if not 0 <= self.axis < x.ndim:
+            raise ShapeError(f"there is no axis {self.axis} in {x}")
+        length = x.shape[self.axis]
+        if self.k < 0 or (not isinstance(length, Symbol) and self.k > length):
+            raise ShapeError(f"there are no {self.k} numbers along axis {self.axis} of {x}")
+        values = x.with_shape((*x.shape[: self.axis], self.k, *x.shape[self.axis + 1 :]))
+        return values, values.with_dtype(np.int64)
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """log2(k + 1), rounded up, per input element: its place among the k best, found by bisection."""
+        return self.k.bit_length() * inputs[0].size
+
+    def kernel(self, x: Array) -> tuple[Array, Array]:
+        if self.largest:  # backwards, so that of equal numbers the first comes last, and then first again
+            rising = np.argsort(np.flip(x, self.axis), self.axis, kind="stable")
+            order = x.shape[self.axis] - 1 - np.flip(rising, self.axis)
+        else:
+            order = np.argsort(x, self.axis, kind="stable")
+        places = order.take(range(self.k), self.axis).astype(np.int64, copy=False)
+        return np.take_along_axis(x, places, self.axis), places
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        x, places, g = inputs[0], outputs[1], cotangents[0]
+        length = x.shape[self.axis]
+        if isinstance(length, Symbol):
+            raise ShapeError(f"cannot go back to the open dimension {length}: bind it first")
+        spread = sum(one_hot(places, length, x.dtype) * expand_dims(g, -1), self.axis)
+        last = x.ndim - 1
+        return [transpose(spread, (*range(self.axis), last, *range(self.axis, last)))]
+
+    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
+        k = export.const(np.array([self.k], np.int64))
+        return export.node("TopK", [*inputs, k], outputs=2, axis=self.axis, largest=int(self.largest))
+
+
+def top_k(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
+    """The k largest numbers along an axis, sorted.
+
+    Args:
+        x: numbers.
+        k: how many.
+        axis: may count from the end.
+        largest: False for the smallest.
+
+    Returns:
+        The numbers, of x's dtype, the largest (or smallest) first, and their places, int64. Of
+        equal numbers the first comes first; NaN counts as larger than every number.
+
+    Raises:
+        ShapeError: there is no such axis, it is shorter than k, or x holds no numbers.
+
+    Source: ONNX TopK.
+    """
+    values, places = apply(TopK(int(k), normal_axis(int(axis), type_of(x).ndim), bool(largest)), x)
+    return values, places
+
+
+@from_onnx("TopK")
+def _top_k(node: Any, x: Tensor, k: Tensor = None) -> Any:
+    """`k` is an attribute before opset 10; `sorted=0` leaves the order open, so that sorted ones will do."""
+    wanted = np.ravel(node.get("k") if k is None else node.demand(1, "k"))
+    if len(wanted) != 1:
+        raise UnsupportedOp(f"with {len(wanted)} numbers for k; want one")
+    return top_k(x, int(wanted[0]), node.get("axis", -1), bool(node.get("largest", 1)))
