@@ -35,6 +35,7 @@ __version__ = "0.1.0"
 
 # Names that need an upper layer or a heavy import; found on first use.
 _LAZY = {
+    "Budget": "tinygraph.budget:Budget",
     "Session": "tinygraph.runtime.session:Session",
     "TrainStep": "tinygraph.training:TrainStep",
     "analyze": "tinygraph.passes.analyze:analyze",
@@ -57,6 +58,7 @@ _LAZY = {
     "train_step": "tinygraph.training:train_step",
     "value_and_grad": "tinygraph.transforms:value_and_grad",
     "vjp": "tinygraph.transforms:vjp",
+    "weights": "tinygraph.weights",
 }
 
 __all__ = [

@@ -28,6 +28,7 @@ class Builder:
         self._inputs: list[Value] = []
         self._data: dict[Value, Data] = {}
         self._nodes: list[Node] = []
+        self._makers: dict[Value, Node] = {}
         self._taken: dict[str, int] = {}
         self._wishes: dict[Value, str] = {}
 
@@ -40,6 +41,10 @@ class Builder:
     def data(self, value: Value) -> Data | None:
         """Numbers or recipe of a value; None if it is an input or computed."""
         return self._data.get(value)
+
+    def maker(self, value: Value) -> Node | None:
+        """The node that computes a value; None if it is an input or has data."""
+        return self._makers.get(value)
 
     def input(self, name: str, type: TensorType) -> Value:
         """Declares the next input."""
@@ -88,7 +93,7 @@ class Builder:
         names += [f"{names[0]}.{label}" for label in op.labels[len(names) :]]
         outputs = tuple(Value(self.fresh(n), t) for n, t in zip(names, types, strict=True))
         self._wishes |= {v: n for v, n in zip(outputs, names, strict=True) if v.name != n}
-        self._nodes.append(Node(op, tuple(inputs), outputs, where, origins))
+        self.add(Node(op, tuple(inputs), outputs, where, origins))
         return outputs
 
     def wish(self, value: Value, name: str) -> None:
@@ -104,6 +109,7 @@ class Builder:
         """Takes over a node of another graph as it is."""
         for value in node.outputs:
             self._taken.setdefault(value.name, 0)
+            self._makers[value] = node
         self._nodes.append(node)
 
     def finish(self, outputs: Iterable[tuple[str, Value]], keep_data: bool | Container[Value] = True) -> Graph:

@@ -17,6 +17,8 @@ try. `assert` is for bugs of tinygraph itself.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class TinygraphError(Exception):
     """Base of all errors that tinygraph raises on purpose."""
@@ -47,7 +49,15 @@ class ModelFormatError(TinygraphError, ValueError):
 
 
 class UnsupportedOp(TinygraphError):  # noqa: N818  # a public name
-    """A file holds operators that tinygraph does not know."""
+    """A file holds operators that tinygraph does not know.
+
+    Attributes:
+        inputs: of the model, whose numbers decide shapes or attributes: given to `load`, they would help.
+    """
+
+    def __init__(self, message: str, inputs: Collection[str] = ()) -> None:
+        super().__init__(message)
+        self.inputs = tuple(inputs)
 
 
 class NotDifferentiable(TinygraphError):  # noqa: N818  # a public name

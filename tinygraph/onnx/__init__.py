@@ -2,3 +2,4 @@
 
 OPSET = 20  # the operator set that `to_onnx` of every op writes
 OLDEST_OPSET = 7  # the first that is read: before it, broadcasting and BatchNormalization were written otherwise
+DEFAULT_DOMAIN = ("", "ai.onnx")  # two names of the operator set of the standard

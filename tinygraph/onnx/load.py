@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # has no stubs of its own
 
-from tinygraph.errors import ModelFormatError, UnsupportedOp, UsageError
+from tinygraph.budget import DEFAULT, Budget
+from tinygraph.errors import BudgetError, ModelFormatError, UnsupportedOp, UsageError
 from tinygraph.ir import Graph
+from tinygraph.onnx.external import Folder
 from tinygraph.onnx.importer import OnnxImporter
 from tinygraph.onnx.save import LIMIT
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 OLDEST_IR = 3  # the first that says which operator set a model uses
 
 
-def load(source: str | os.PathLike[str] | bytes | BinaryIO) -> Graph:
+def load(
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    *,
+    bind: Mapping[str, Any] = _NOTHING,
+    budget: Budget = DEFAULT,
+) -> Graph:
     """Reads an ONNX model of opset 7 to the newest that the installed onnx knows.
 
     The inputs keep their names, a named open dimension becomes the symbol of that name, and
@@ -26,24 +36,40 @@ def load(source: str | os.PathLike[str] | bytes | BinaryIO) -> Graph:
     what Constant nodes hold, are constants. Values keep their names; nodes keep theirs as the
     source of their place. In a file that `save` wrote, all of this is as it was in the graph.
 
+    A graph is static. Shapes that the model computes from constants and from the shapes of others
+    become numbers, branches whose condition is one are taken, loops are unrolled. Where shapes
+    depend on what is in an input (a Reshape to a shape that comes in), that input has to be bound.
+
     Args:
-        source: a path, the content of a file, or a file opened for reading bytes.
+        source: a path, the content of a file, or a file opened for reading bytes. With a path,
+            numbers may be in other files in the same folder or below.
+        bind: numbers for open dimensions, and arrays for inputs, by name. What is bound is
+            a constant of the graph, and no input of it any more.
+        budget: memory and work that loading may take.
 
     Raises:
         UsageError: there is no such file, or it cannot be read.
         ModelFormatError: it is no ONNX model, or a damaged one, or one that breaks the rules
-            of its operators; or its numbers are kept in other files.
+            of its operators; or other files do not hold its numbers.
         UnsupportedOp: it uses operators that tinygraph does not know; lists them all.
+        BudgetError: loading would take more than the budget.
     """
+    by_path = isinstance(source, (str, os.PathLike))
     try:
-        return from_proto(_parse(_content(source)))
-    except (ModelFormatError, UnsupportedOp) as error:
-        if isinstance(source, (str, os.PathLike)):
-            raise type(error)(f"{Path(source).name}: {error}") from error
+        folder = Folder(Path(os.fspath(source)).parent) if by_path else None  # type: ignore[arg-type]  # it is a path
+        return from_proto(_parse(_content(source)), bind, budget, folder)
+    except (ModelFormatError, UnsupportedOp, BudgetError) as error:
+        if by_path:
+            error.args = (f"{Path(os.fspath(source)).name}: {error}",)  # type: ignore[arg-type]  # it is a path
         raise
 
 
-def from_proto(model: onnx.ModelProto) -> Graph:
+def from_proto(
+    model: onnx.ModelProto,
+    bind: Mapping[str, Any] = _NOTHING,
+    budget: Budget = DEFAULT,
+    folder: Folder | None = None,
+) -> Graph:
     """The graph of an ONNX model; see `load`."""
     if not model.HasField("graph"):
         raise ModelFormatError("there is no graph in it")
@@ -52,7 +78,7 @@ def from_proto(model: onnx.ModelProto) -> Graph:
             f"its format (IR version {model.ir_version}) is not between {OLDEST_IR} and {onnx.IR_VERSION}, "
             f"the newest that onnx {onnx.__version__} reads"
         )
-    return OnnxImporter(model).graph()
+    return OnnxImporter(model, bind, budget, folder).graph()
 
 
 def _content(source: Any) -> bytes:

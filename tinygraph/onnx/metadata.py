@@ -23,3 +23,8 @@ def write(proto: onnx.NodeProto | onnx.TensorProto, key: str, value: str) -> Non
 def read(proto: onnx.NodeProto | onnx.TensorProto, key: str) -> str:
     """The value noted under a key; "" if there is none."""
     return next((p.value for p in proto.metadata_props if p.key == f"{PRODUCER}.{key}"), "")
+
+
+def place(node: onnx.NodeProto) -> tuple[str, str]:
+    """Module path and source line of a node, as far as they are noted."""
+    return read(node, "module"), read(node, "source")

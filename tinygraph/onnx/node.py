@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 
 from tinygraph.errors import ModelFormatError, UnsupportedOp
-from tinygraph.ir import Array, array_of
+from tinygraph.ir import Array, Dim, Symbol
 from tinygraph.onnx import tensor
+from tinygraph.onnx.known import Known
 from tinygraph.tensor import Tensor
 
 _REQUIRED: Any = object()
+
+
+class Surroundings(Protocol):
+    """What a node needs of the model that it stands in; see tinygraph.onnx.importer."""
+
+    known: Known
+
+    def tensor(self, array: Any) -> Tensor:
+        """An array as a constant of the graph."""
+
+    def symbol(self, name: str) -> Symbol:
+        """A new name for a dimension."""
+
+    def afford(self, nbytes: int) -> None:
+        """Raises BudgetError if that many bytes are too many."""
+
+    def run(self, graph: onnx.GraphProto, inputs: Sequence[Any]) -> list[Any]:
+        """Reads the nodes of a branch or a loop body; its outputs."""
 
 
 class OnnxNode:
@@ -24,24 +43,33 @@ class OnnxNode:
         opset: the version of its operator set.
         inputs: what it reads; None for an optional input that is left out.
         read: the names of all values that somebody reads.
+        model: where it stands.
 
     Attributes:
         op_type: the operator.
         name: the node's own name, or that of its first output.
         opset: the version of its operator set.
+        outputs: how many outputs it lists.
 
     Raises:
         ModelFormatError: an attribute cannot be read.
     """
 
     def __init__(
-        self, proto: onnx.NodeProto, opset: int, inputs: Sequence[Tensor | None], read: Collection[str]
+        self,
+        proto: onnx.NodeProto,
+        opset: int,
+        inputs: Sequence[Tensor | None],
+        read: Collection[str],
+        model: Surroundings,
     ) -> None:
         self.op_type = proto.op_type
         self.name = label(proto)
         self.opset = opset
+        self.outputs = len(proto.output)
         self._inputs = inputs
         self._used = [bool(name) and name in read for name in proto.output]
+        self._model = model
         self._attributes: dict[str, Any] = {}
         for attribute in proto.attribute:
             if attribute.name in self._attributes:
@@ -49,7 +77,7 @@ class OnnxNode:
             self._attributes[attribute.name] = _decode(attribute)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An attribute: int, float, str, array, or a list of such; the default if it is absent."""
+        """An attribute: int, float, str, array, graph, or a list of such; the default if it is absent."""
         return self._attributes.get(name, default)
 
     def dtype(self, name: str, default: Any = _REQUIRED) -> np.dtype[Any]:
@@ -68,11 +96,8 @@ class OnnxNode:
 
     def constant(self, position: int) -> Array | None:
         """The numbers of an input; None if it is left out, or not known before the model runs."""
-        given = self._inputs[position] if position < len(self._inputs) else None
-        if given is None:
-            return None
-        data = given.trace.builder.data(given.value)
-        return None if data is None else array_of(data)
+        array = self._known(position)
+        return None if array is None or array.dtype == object else array
 
     def demand(self, position: int, what: str) -> Array:
         """The numbers of an input that must be known before the model runs.
@@ -86,15 +111,82 @@ class OnnxNode:
             ModelFormatError: it is left out.
         """
         array = self.constant(position)
-        if array is not None:
-            return array
-        if position < len(self._inputs) and self._inputs[position] is not None:
-            raise UnsupportedOp(f"its {what} is computed while the model runs; only a constant is supported")
-        raise ModelFormatError(f"its {what} (input {position}) is missing")
+        if array is None:
+            raise self._missing(position, what)
+        return array
+
+    def sizes(self, position: int, what: str) -> list[Dim]:
+        """The sizes that an input holds: numbers, and names of open dimensions.
+
+        Args:
+            position: which input: whole numbers, of one dimension.
+            what: its name in the ONNX standard, for the message.
+
+        Raises:
+            UnsupportedOp: some of them are not known before the model runs.
+            ModelFormatError: the input is left out, or is no list of whole numbers.
+        """
+        array = self._known(position)
+        if array is None:
+            raise self._missing(position, what)
+        if array.ndim > 1 or array.dtype.kind not in "iuO":
+            raise ModelFormatError(f"its {what} is no list of whole numbers")
+        sizes: list[Dim] = [d if isinstance(d, Symbol) or d is None else int(d) for d in array.flat]
+        if None in sizes:
+            raise self._missing(position, what)
+        return sizes
+
+    def numbers(self, tensor: Tensor, what: str) -> Array:
+        """The numbers of any tensor, which must be known before the model runs; see demand."""
+        array = self._model.known[tensor.value]
+        if array is None or array.dtype == object:
+            raise self._unknown(tensor, what)
+        return array
+
+    def _input(self, position: int) -> Tensor | None:
+        return self._inputs[position] if position < len(self._inputs) else None
+
+    def _known(self, position: int) -> Array | None:
+        given = self._input(position)
+        return self._model.known[given.value] if isinstance(given, Tensor) else None
+
+    def _missing(self, position: int, what: str) -> Exception:
+        """The error for an input that would have to be known."""
+        given = self._input(position)
+        if isinstance(given, Tensor):
+            return self._unknown(given, what)
+        return ModelFormatError(f"its {what} (input {position}) is missing")
+
+    def _unknown(self, tensor: Tensor, what: str) -> UnsupportedOp:
+        causes = list(self._model.known.causes(tensor.value))
+        if self._model.known[tensor.value] is not None:
+            return UnsupportedOp(f"its {what} is computed from an open dimension, which must get a number")
+        inputs = [v.name for v in causes]
+        from_what = f", from {', '.join(map(repr, inputs))}" if inputs else ""
+        return UnsupportedOp(f"its {what} is computed while the model runs{from_what}; it must be known before", inputs)
 
     def used(self, position: int) -> bool:
         """Whether anybody reads that output."""
         return position < len(self._used) and self._used[position]
+
+    def tensor(self, array: Any) -> Tensor:
+        """An array as a constant of the graph."""
+        return self._model.tensor(array)
+
+    def symbol(self, name: str) -> Symbol:
+        """A new name for a size that is known only when the model runs; like `name`."""
+        return self._model.symbol(name)
+
+    def afford(self, nbytes: int) -> None:
+        """Raises BudgetError if that many bytes are too many to be made while loading."""
+        self._model.afford(nbytes)
+
+    def run(self, name: str, inputs: Sequence[Any] = ()) -> list[Any]:
+        """Reads the nodes of a branch or a loop body, the attribute of that name; its outputs."""
+        graph = self._attributes.get(name)
+        if not isinstance(graph, onnx.GraphProto):
+            raise ModelFormatError(f"the attribute {name!r} is missing")
+        return self._model.run(graph, inputs)
 
 
 def label(proto: onnx.NodeProto) -> str:
@@ -118,6 +210,8 @@ def _decode(attribute: onnx.AttributeProto) -> Any:
         return [_text(s) for s in attribute.strings]
     if kind == "TENSOR":
         return tensor.to_array(attribute.t)
+    if kind == "GRAPH":
+        return attribute.g
     raise ModelFormatError(f"its attribute {attribute.name!r} is of type {kind}, which no supported operator has")
 
 

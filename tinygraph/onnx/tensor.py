@@ -10,6 +10,7 @@ import onnx
 
 from tinygraph.errors import ModelFormatError, UsageError
 from tinygraph.ir import Array, dtype_name
+from tinygraph.onnx.external import Folder
 
 _DTYPES: dict[int, np.dtype[Any]] = {
     onnx.TensorProto.BOOL: np.dtype(np.bool_),
@@ -66,40 +67,66 @@ def elem_type(dtype: np.dtype[Any]) -> int:
     return _ELEM_TYPES[native]
 
 
-def to_array(tensor: onnx.TensorProto) -> Array:
+def to_array(tensor: onnx.TensorProto, folder: Folder | None = None) -> Array:
     """The array, read-only.
 
+    Args:
+        tensor: with its numbers, or the place in another file where they are.
+        folder: where that file may be; None if nowhere.
+
     Raises:
-        ModelFormatError: the numbers are elsewhere, or are not as many as the dims say.
+        ModelFormatError: the numbers cannot be had, or are not as many as the dims say.
     """
-    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-        raise ModelFormatError(
-            "its numbers are in another file, which is not read; "
-            "save the model as one file: onnx.save(onnx.load(path), new_path)"
-        )
     if tensor.HasField("segment"):
         raise ModelFormatError("it is a segment of a tensor")
     wanted = dtype(tensor.data_type)
-    field = _FIELDS.get(tensor.data_type, "int32_data")
-    dims, raw, typed = tuple(tensor.dims), tensor.raw_data, getattr(tensor, field)
-    filled = [name for name in _ALL_FIELDS if len(getattr(tensor, name))] + ["raw_data"] * bool(raw)
-    if filled and filled not in (["raw_data"], [field]):
-        raise ModelFormatError(f"its numbers are in {' and '.join(filled)}, want either raw_data or {field}")
-    if len(dims) > _MOST_DIMS:
-        raise ModelFormatError(f"it has {len(dims)} dims, more than the {_MOST_DIMS} that arrays may have")
-    if min(dims, default=0) < 0:
-        raise ModelFormatError(f"its dims {dims} are negative")
-    if raw and len(raw) != prod(dims) * wanted.itemsize:
-        raise ModelFormatError(f"its dims {dims} want {prod(dims) * wanted.itemsize} bytes, there are {len(raw)}")
-    if not raw and len(typed) != prod(dims):
-        raise ModelFormatError(f"its dims {dims} want {prod(dims)} numbers, there are {len(typed)}")
-    flat = _raw(raw, wanted) if raw else _typed(typed, wanted)
+    dims = _dims(tensor)
+    outside = tensor.data_location == onnx.TensorProto.EXTERNAL or bool(tensor.external_data)
+    flat = _outside(tensor, wanted, dims, folder) if outside else _inside(tensor, wanted, dims)
     try:
         array = flat.reshape(dims)
     except ValueError as error:
         raise ModelFormatError(f"its dims {dims} cannot be those of an array: {error}") from None
     array.flags.writeable = False
     return array
+
+
+def nbytes(tensor: onnx.TensorProto) -> int:
+    """How many bytes the array takes, by its dims."""
+    return prod(_dims(tensor)) * dtype(tensor.data_type).itemsize
+
+
+def _dims(tensor: onnx.TensorProto) -> tuple[int, ...]:
+    dims = tuple(tensor.dims)
+    if len(dims) > _MOST_DIMS:
+        raise ModelFormatError(f"it has {len(dims)} dims, more than the {_MOST_DIMS} that arrays may have")
+    if min(dims, default=0) < 0:
+        raise ModelFormatError(f"its dims {dims} are negative")
+    return dims
+
+
+def _outside(tensor: onnx.TensorProto, wanted: np.dtype[Any], dims: tuple[int, ...], folder: Folder | None) -> Array:
+    filled = [name for name in (*_ALL_FIELDS, "raw_data") if len(getattr(tensor, name))]
+    if filled:
+        raise ModelFormatError(f"its numbers are in another file and in {' and '.join(filled)}")
+    if folder is None:
+        raise ModelFormatError(
+            "its numbers are in another file; that is found only when the model is loaded by its path"
+        )
+    return _raw(folder.read(tensor, prod(dims) * wanted.itemsize), wanted)
+
+
+def _inside(tensor: onnx.TensorProto, wanted: np.dtype[Any], dims: tuple[int, ...]) -> Array:
+    field = _FIELDS.get(tensor.data_type, "int32_data")
+    raw, typed = tensor.raw_data, getattr(tensor, field)
+    filled = [name for name in _ALL_FIELDS if len(getattr(tensor, name))] + ["raw_data"] * bool(raw)
+    if filled and filled not in (["raw_data"], [field]):
+        raise ModelFormatError(f"its numbers are in {' and '.join(filled)}, want either raw_data or {field}")
+    if raw and len(raw) != prod(dims) * wanted.itemsize:
+        raise ModelFormatError(f"its dims {dims} want {prod(dims) * wanted.itemsize} bytes, there are {len(raw)}")
+    if not raw and len(typed) != prod(dims):
+        raise ModelFormatError(f"its dims {dims} want {prod(dims)} numbers, there are {len(typed)}")
+    return _raw(raw, wanted) if raw else _typed(typed, wanted)
 
 
 def _raw(data: bytes, wanted: np.dtype[Any]) -> Array:

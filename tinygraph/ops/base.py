@@ -39,7 +39,7 @@ import numpy as np
 
 from tinygraph.build import infer
 from tinygraph.errors import NotDifferentiable, ShapeError, UnsupportedOp
-from tinygraph.ir import Array, Symbol, TensorType
+from tinygraph.ir import Array, Dim, Symbol, TensorType
 
 Types = Sequence[TensorType]
 Tensor = Any  # a symbolic tensor or an array: public functions take either, and give it back
@@ -105,6 +105,10 @@ class Op:
         """
         return None
 
+    def sizes(self, types: Types) -> tuple[Dim, ...] | None:
+        """The numbers of the only output, row by row, if they are sizes that the input types alone tell."""
+        return None
+
     def check_arity(self, count: int) -> None:
         """Raises ShapeError unless the op takes that many inputs."""
         low, high = self.arity
@@ -114,11 +118,13 @@ class Op:
 
     def bind(self, dims: Mapping[str, int]) -> Op:
         """The op with the symbols in its attributes replaced by their numbers."""
-        new = {
-            f.name: tuple(dims.get(d, d) if isinstance(d, Symbol) else d for d in value)
-            for f in fields(self)  # type: ignore[arg-type]  # every registered op is a dataclass
-            if isinstance(value := getattr(self, f.name), tuple) and any(isinstance(d, Symbol) for d in value)
-        }
+        new: dict[str, Any] = {}
+        for f in fields(self):  # type: ignore[arg-type]  # every registered op is a dataclass
+            value = getattr(self, f.name)
+            if isinstance(value, Symbol) and value in dims:
+                new[f.name] = dims[value]
+            elif isinstance(value, tuple) and any(isinstance(d, Symbol) for d in value):
+                new[f.name] = tuple(dims.get(d, d) if isinstance(d, Symbol) else d for d in value)
         return replace(self, **new) if new else self  # type: ignore[type-var]
 
     def __setattr__(self, name: str, value: Any) -> None:

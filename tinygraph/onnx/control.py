@@ -1,0 +1,94 @@
+"""If, Loop and Scan: a graph has no jumps, so branches are chosen and loops unrolled while loading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.errors import ModelFormatError, UnsupportedOp
+from tinygraph.ir import Symbol
+from tinygraph.onnx.node import OnnxNode
+from tinygraph.ops import concat, expand_dims, getitem
+from tinygraph.ops.base import from_onnx, normal_axis, type_of
+from tinygraph.tensor import Tensor
+
+
+@from_onnx("If")
+def _if(node: OnnxNode, condition: Tensor) -> tuple[Any, ...]:
+    return tuple(node.run("then_branch" if _truth(node.demand(0, "condition")) else "else_branch"))
+
+
+@from_onnx("Loop")
+def _loop(node: OnnxNode, trips: Tensor | None, condition: Tensor | None, *carried: Any) -> tuple[Any, ...]:
+    most = None if trips is None else int(node.demand(0, "trip count").reshape(()))
+    go_on = True if condition is None else _truth(node.demand(1, "condition"))
+    if most is None and condition is None:
+        raise ModelFormatError("it never ends: it has neither a trip count nor a condition")
+    state: list[Any] = list(carried)
+    scans: list[list[Any]] = []
+    turn = 0
+    while go_on and (most is None or turn < most):
+        again, *made = node.run("body", [node.tensor(np.int64(turn)), node.tensor(np.bool_(go_on)), *state])
+        state, rows = made[: len(state)], made[len(state) :]
+        scans = scans or [[] for _ in rows]
+        for scan, row in zip(scans, rows, strict=True):
+            scan.append(row)
+        turn += 1
+        if condition is not None:
+            go_on = _truth(node.numbers(again, "condition"))
+    if not turn and node.outputs > len(state):
+        raise UnsupportedOp("its body never runs, so that what it would collect has no shape")
+    return (*state, *(_stacked(rows, 0) for rows in scans))
+
+
+@from_onnx("Scan")
+def _scan(node: OnnxNode, *inputs: Any) -> tuple[Any, ...]:
+    if node.opset < 9:
+        raise UnsupportedOp("Scan as it was before opset 9")
+    count = node.get("num_scan_inputs")
+    state, scanned = list(inputs[: len(inputs) - count]), inputs[len(inputs) - count :]
+    axes = [
+        normal_axis(axis, type_of(x).ndim)
+        for axis, x in zip(node.get("scan_input_axes", [0] * count), scanned, strict=True)
+    ]
+    backwards = node.get("scan_input_directions", [0] * count)
+    lengths = {type_of(x).shape[axis] for x, axis in zip(scanned, axes, strict=True)}
+    (length,) = lengths if len(lengths) == 1 else (None,)
+    if length is None:
+        raise ModelFormatError("its inputs are of different lengths")
+    if isinstance(length, Symbol):
+        raise UnsupportedOp(f"it goes along the open dimension {length}, which must get a number")
+    scans: list[list[Any]] = []
+    for turn in range(length):
+        parts = [
+            _part(x, axis, length - 1 - turn if reverse else turn)
+            for x, axis, reverse in zip(scanned, axes, backwards, strict=True)
+        ]
+        made = node.run("body", [*state, *parts])
+        state, rows = made[: len(state)], made[len(state) :]
+        scans = scans or [[] for _ in rows]
+        for scan, row in zip(scans, rows, strict=True):
+            scan.append(row)
+    if not length and node.outputs > len(state):
+        raise UnsupportedOp("its body never runs, so that what it would collect has no shape")
+    places = node.get("scan_output_axes", [0] * len(scans))
+    reversed_outputs = node.get("scan_output_directions", [0] * len(scans))
+    rows_in_order = [rows[::-1] if back else rows for rows, back in zip(scans, reversed_outputs, strict=True)]
+    return (*state, *(_stacked(rows, axis) for rows, axis in zip(rows_in_order, places, strict=True)))
+
+
+def _truth(array: Any) -> bool:
+    if array.size != 1:
+        raise ModelFormatError(f"its condition has {array.size} numbers, want one")
+    return bool(array.reshape(()))
+
+
+def _part(x: Tensor, axis: int, number: int) -> Tensor:
+    return getitem(x, (*[slice(None)] * axis, number))
+
+
+def _stacked(rows: Sequence[Tensor], axis: int) -> Tensor:
+    axis = normal_axis(axis, type_of(rows[0]).ndim + 1)
+    return concat([expand_dims(row, axis) for row in rows], axis)

@@ -1,0 +1,107 @@
+"""The inputs of an ONNX model: their types, names of open dimensions, and what is bound to numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+from tinygraph.errors import ModelFormatError, ShapeError, TinygraphError, UsageError
+from tinygraph.ir import Array, Dim, Symbol, TensorType
+from tinygraph.onnx import tensor
+
+
+class Inputs:
+    """Types of the inputs of a model.
+
+    Args:
+        infos: the inputs that no initializer has numbers for.
+        bind: numbers of open dimensions and arrays of inputs, by name. The dimensions of an
+            array are bound with it.
+
+    Raises:
+        UsageError: there is no input or open dimension of that name.
+    """
+
+    def __init__(self, infos: Sequence[onnx.ValueInfoProto], bind: Mapping[str, Any]) -> None:
+        self._symbols: dict[str, Symbol] = {}  # by the name in the file
+        self._taken: set[Symbol] = set()
+        self._numbers: dict[str, int] = {}  # of open dimensions, by the name in the file
+        self._arrays: dict[str, Array] = {}
+        inputs = {info.name: info for info in infos}
+        opened = {key for info in infos for key in _open(info)}
+        for name, given in bind.items():
+            if name in inputs:
+                self._arrays[name] = np.asarray(given)
+            elif name in opened:
+                self._numbers[name] = _whole(name, given)
+            else:
+                there = ", ".join([*inputs, *sorted(opened)]) or "none"
+                raise UsageError(f"bind: there is no input or open dimension {name!r}; there are: {there}")
+        for name, array in self._arrays.items():
+            dims = inputs[name].type.tensor_type.shape.dim
+            for axis, (dim, size) in enumerate(zip(dims, array.shape, strict=False)):
+                if not dim.HasField("dim_value"):
+                    self._numbers.setdefault(dim.dim_param or f"{name}_{axis}", size)
+
+    def type(self, info: onnx.ValueInfoProto) -> TensorType:
+        """The type of an input.
+
+        Raises:
+            ModelFormatError: it has none, or one that no tensor has.
+        """
+        if not info.type.HasField("tensor_type"):
+            raise ModelFormatError(f"the input {info.name!r} is no tensor, but a sequence, map or optional")
+        if not info.type.tensor_type.HasField("shape"):
+            raise ModelFormatError(f"the input {info.name!r} has no shape; its number of dimensions must be known")
+        try:
+            dtype = tensor.dtype(info.type.tensor_type.elem_type)
+            dims = enumerate(info.type.tensor_type.shape.dim)
+            return TensorType(tuple(self._dim(dim, f"{info.name}_{axis}") for axis, dim in dims), dtype)
+        except TinygraphError as error:
+            raise ModelFormatError(f"the input {info.name!r}: {error}") from None
+
+    def bound(self, name: str, type: TensorType) -> Array | None:
+        """The array that is bound to an input; UsageError if it is of another type."""
+        array = self._arrays.get(name)
+        if array is not None and TensorType.of(array) != type:
+            raise UsageError(f"bind: the input {name!r} is {type}, got {TensorType.of(array)}")
+        return array
+
+    def symbol(self, name: str) -> Symbol:
+        """A symbol of that name, changed if it is taken or no name for a dimension."""
+        try:
+            TensorType((Symbol(name),))
+        except ShapeError:
+            name = "_" + re.sub(r"[^a-zA-Z0-9]", "_", name)
+        symbol, number = Symbol(name), len(self._symbols)
+        while symbol in self._taken:
+            symbol, number = Symbol(f"{name}_{number}"), number + 1
+        self._taken.add(symbol)
+        return symbol
+
+    def _dim(self, dim: onnx.TensorShapeProto.Dimension, axis: str) -> Dim:
+        if dim.HasField("dim_value"):
+            return dim.dim_value
+        key = dim.dim_param or axis  # every dimension without a name is one of its own
+        if key in self._numbers:
+            return self._numbers[key]
+        if key not in self._symbols:
+            self._symbols[key] = self.symbol(key)
+        return self._symbols[key]
+
+
+def _open(info: onnx.ValueInfoProto) -> Iterator[str]:
+    """What the open dimensions of an input are called."""
+    for axis, dim in enumerate(info.type.tensor_type.shape.dim):
+        if not dim.HasField("dim_value"):
+            yield dim.dim_param or f"{info.name}_{axis}"
+
+
+def _whole(name: str, given: Any) -> int:
+    if isinstance(given, (int, np.integer)) and not isinstance(given, bool) and given >= 0:
+        return int(given)
+    raise UsageError(f"bind: the dimension {name!r} must be a whole number >= 0, got {given!r}")

@@ -1,0 +1,160 @@
+"""What is known of a value before the model runs: constants, sizes, and what is computed from them.
+
+Exported models compute the shapes of reshapes, slices and resizes with nodes of their own: Shape,
+Gather, Concat and so on. These are followed backwards from where a number is needed, so that the
+graph needs them no longer. An open dimension goes along by its name as long as it is only moved about.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.build import Builder
+from tinygraph.ir import Array, Node, Symbol, Value, array_of
+from tinygraph.ops.arithmetic import Add, Compare, Div, Mul, Sub, Where
+from tinygraph.ops.base import no_flops
+from tinygraph.ops.elementwise import Cast
+
+LIMIT = 16 * 2**20  # bytes of a value that is computed for the sake of a shape
+
+
+class Known:
+    """The numbers of the values of a graph in the making, as far as they are known.
+
+    Args:
+        build: where the graph is made.
+    """
+
+    def __init__(self, build: Builder) -> None:
+        self._build = build
+        self._fixed: dict[Value, bool] = {}
+        self._arrays: dict[Value, Array | None] = {}
+
+    def __getitem__(self, value: Value) -> Array | None:
+        """The numbers; None if they are not known.
+
+        An array of dtype object has the name of an open dimension (Symbol) in the place of a
+        number, or None where a number is not known.
+        """
+        if not self._is_fixed(value):
+            return None
+        return self._find(value)
+
+    def causes(self, value: Value) -> Iterator[Value]:
+        """The inputs that the numbers depend on."""
+        seen, stack = {value}, [value]
+        while stack:
+            current = stack.pop()
+            if current.kind == "input":
+                yield current
+            node = self._build.maker(current)
+            if node is not None and node.op.sizes(node.input_types) is None:
+                stack += [v for v in node.inputs if v not in seen]
+                seen.update(node.inputs)
+
+    def _is_fixed(self, value: Value) -> bool:
+        """Whether the numbers depend on constants and sizes alone."""
+        for current, node in self._upstream(value, self._fixed):
+            if node is None:
+                self._fixed[current] = self._build.data(current) is not None
+            else:
+                small = all(t.is_static and t.nbytes <= LIMIT for t in node.output_types)
+                told = node.op.sizes(node.input_types) is not None
+                computed = small and "random" not in node.op.traits and all(self._fixed[v] for v in node.inputs)
+                self._fixed |= dict.fromkeys(node.outputs, told or computed)
+        return self._fixed[value]
+
+    def _find(self, value: Value) -> Array | None:
+        for current, node in self._upstream(value, self._arrays):
+            if node is None:
+                data = self._build.data(current)
+                self._arrays[current] = None if data is None else array_of(data)
+            else:
+                self._arrays |= zip(node.outputs, self._compute(node), strict=True)
+        return self._arrays[value]
+
+    def _upstream(self, value: Value, done: Any) -> Iterator[tuple[Value, Node | None]]:
+        """The values that this one is made from and itself, each after those it needs; but none that is done."""
+        stack = [value]
+        while stack:
+            current = stack[-1]
+            node = self._build.maker(current)
+            told = node is not None and node.op.sizes(node.input_types) is not None
+            missing = [] if node is None or told or current in done else [v for v in node.inputs if v not in done]
+            if missing:
+                stack += missing
+                continue
+            stack.pop()
+            if current not in done:
+                yield current, node
+
+    def _compute(self, node: Node) -> Sequence[Array | None]:
+        sizes = node.op.sizes(node.input_types)
+        if sizes is not None:
+            array = np.array([*sizes, None], object)[:-1].reshape(node.outputs[0].type.dims)
+            return [_settled(array, node.outputs[0])]
+        inputs = [self._arrays[v] for v in node.inputs]
+        if any(a is None for a in inputs):
+            return [None] * len(node.outputs)
+        named = any(a.dtype == object for a in inputs)  # type: ignore[union-attr]  # None has been dealt with
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                made = _by_name(node, inputs) if named else node.op.kernel(*inputs)
+        except Exception:  # the run will fail in the same way, with a message that names the node
+            return [None] * len(node.outputs)
+        results = made if isinstance(made, tuple) else (made,)
+        return [_settled(np.asarray(y), v) for y, v in zip(results, node.outputs, strict=True)]
+
+
+def _settled(array: Array, value: Value) -> Array | None:
+    """The array in its dtype, if all of its numbers are known; None if it is not what was inferred."""
+    if array.dtype == object and all(isinstance(x, (int, np.number, np.bool_)) for x in array.flat):
+        array = array.astype(value.type.dtype)
+    fits = array.shape == value.type.shape and array.dtype in (object, value.type.dtype)
+    return array if fits else None
+
+
+def _by_name(node: Node, inputs: Sequence[Any]) -> Any:
+    """The result where some numbers are names: what only moves them keeps them, arithmetic seldom does."""
+    op = node.op
+    if isinstance(op, Cast):
+        return inputs[0] if np.dtype(op.dtype).kind in "iu" else np.full(inputs[0].shape, None)
+    if "elementwise" not in op.traits:
+        if type(op).flops is no_flops:
+            return op.kernel(*inputs)
+        raise NotImplementedError
+    inputs = np.broadcast_arrays(*inputs)
+    result = np.empty(inputs[0].shape, object)
+    dtypes = [t.dtype for t in node.input_types]
+    for place in np.ndindex(result.shape):
+        result[place] = _number(op, [a[place] for a in inputs], dtypes)
+    return result
+
+
+def _number(op: Any, numbers: Sequence[Any], dtypes: Sequence[np.dtype[Any]]) -> Any:
+    """One number of an elementwise result: a number, a name, or None."""
+    if not any(n is None or isinstance(n, Symbol) for n in numbers):
+        return op.kernel(*(np.asarray(n, t) for n, t in zip(numbers, dtypes, strict=True)))[()]
+    match op, numbers:
+        case Mul(), (1, n) | (n, 1):
+            return n
+        case Add(), (0, n) | (n, 0):
+            return n
+        case Sub(), (n, 0):
+            return n
+        case Div(), (n, 1):
+            return n
+        case Compare(relation="=="), (Symbol(), int() | np.integer() as n) | (int() | np.integer() as n, Symbol()):
+            return False if n < 0 else None  # a dimension is not negative
+        case Compare(relation="=="), (a, b):
+            return True if a is not None and a == b else None
+        case Where(), (None, a, b):
+            return a if a == b else None
+        case Where(), (condition, a, b):
+            return a if condition else b
+    return None
