@@ -12,7 +12,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn
-from tinygraph.nn import weights
+from tinygraph.weights import safetensors
 
 
 def file_of(header: object, body: bytes = b"") -> bytes:
@@ -33,8 +33,8 @@ def test_what_is_saved_is_loaded(path: Path) -> None:
         "empty": np.zeros((0, 2), np.float16),
         "big endian": np.array([1, 2], ">f4"),
     }
-    weights.save(state, path)
-    loaded = weights.load(path)
+    safetensors.save(state, path)
+    loaded = safetensors.load(path)
     assert set(loaded) == set(state)
     for name, array in state.items():
         assert np.array_equal(loaded[name], array)
@@ -55,25 +55,25 @@ def test_modules_save_and_load_themselves(path: Path) -> None:
 
 
 def test_a_file_is_replaced_only_by_a_whole_one(path: Path) -> None:
-    weights.save({"a": np.ones(2)}, path)
+    safetensors.save({"a": np.ones(2)}, path)
     with pytest.raises(tg.UsageError, match="cannot be written"):
-        weights.save({"a": np.zeros(2), "b": np.array(["text"])}, path)
-    assert weights.load(path)["a"].tolist() == [1, 1]
+        safetensors.save({"a": np.zeros(2), "b": np.array(["text"])}, path)
+    assert safetensors.load(path)["a"].tolist() == [1, 1]
     assert os.listdir(path.parent) == [path.name]
 
 
 def test_folders_that_do_not_exist(tmp_path: Path) -> None:
     with pytest.raises(tg.UsageError, match=r"cannot write .*: No such file"):
-        weights.save({"a": np.ones(2)}, tmp_path / "none" / "net.safetensors")
+        safetensors.save({"a": np.ones(2)}, tmp_path / "none" / "net.safetensors")
 
 
 def test_a_file_cut_off_anywhere_is_refused(path: Path) -> None:
-    weights.save({"a": np.ones(3, np.float32), "b": np.ones((2, 2))}, path)
+    safetensors.save({"a": np.ones(3, np.float32), "b": np.ones((2, 2))}, path)
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
         with pytest.raises(tg.ModelFormatError, match=r"net\.safetensors"):
-            weights.load(path)
+            safetensors.load(path)
 
 
 F32 = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
@@ -97,26 +97,26 @@ F32 = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 def test_damaged_and_hostile_files_are_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(tg.ModelFormatError, match=r"net\.safetensors is no safetensors file, or is damaged"):
-        weights.load(path)
+        safetensors.load(path)
 
 
 def test_dtypes_that_numpy_has_not_are_named(path: Path) -> None:
     path.write_bytes(file_of({"a": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}, b"\0" * 4))
     with pytest.raises(tg.ModelFormatError, match="'a' is F8_E4M3, unknown to NumPy"):
-        weights.load(path)
+        safetensors.load(path)
 
 
 def test_what_is_no_file_is_never_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in (tmp_path, tmp_path / "none.safetensors", tmp_path / "pipe", "/dev/zero"):
         with pytest.raises(tg.UsageError, match="no such file"):
-            weights.load(name)
+            safetensors.load(name)
 
 
 def test_weights_of_another_network_are_refused_and_nothing_changes(path: Path) -> None:
     net = nn.Sequential(nn.Linear(2, 3))
     before = net.state_dict()
-    weights.save({"0.weight": np.ones((3, 2)), "0.bias": np.ones(4), "1.weight": np.ones(1)}, path)
+    safetensors.save({"0.weight": np.ones((3, 2)), "0.bias": np.ones(4), "1.weight": np.ones(1)}, path)
     with pytest.raises(tg.UsageError, match=r"unexpected: 1\.weight; of another shape: 0\.bias is \(4,\), want \(3,\)"):
         net.load(path)
     assert all(np.array_equal(net.state_dict()[name], array) for name, array in before.items())
@@ -125,7 +125,7 @@ def test_weights_of_another_network_are_refused_and_nothing_changes(path: Path) 
 @pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
 def test_others_may_read_what_they_may_read_of_other_files(tmp_path: Path, path: Path) -> None:
     (tmp_path / "other").touch()
-    weights.save({"x": np.zeros(2)}, path)
+    safetensors.save({"x": np.zeros(2)}, path)
     assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
@@ -134,8 +134,8 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    weights.save({"x": np.arange(2.0)}, pipe)
+    safetensors.save({"x": np.arange(2.0)}, pipe)
     (tmp_path / "copy").write_bytes(os.read(reader, 4096))
     os.close(reader)
     assert pipe.is_fifo()
-    assert weights.load(tmp_path / "copy")["x"].tolist() == [0, 1]
+    assert safetensors.load(tmp_path / "copy")["x"].tolist() == [0, 1]

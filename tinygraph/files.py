@@ -35,3 +35,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"cannot write {path}: {reason or error}") from None
+
+
+def regular(path: str | os.PathLike[str]) -> Path:
+    """The path, if a file is there.
+
+    Raises:
+        UsageError: nothing is, or a folder, a device or a pipe, which could be read for ever.
+    """
+    path = Path(path)
+    try:
+        if path.is_file():
+            return path
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
+    raise UsageError(f"{path}: no such file")

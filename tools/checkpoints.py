@@ -23,7 +23,7 @@ from typing import Any
 from tinygraph.errors import ModelFormatError, UsageError
 from tinygraph.files import replacing
 from tinygraph.ir import Array
-from tinygraph.nn import weights
+from tinygraph.weights import safetensors
 
 SCHEMA = 1
 _KEY = "tinygraph"  # of the metadata
@@ -152,7 +152,7 @@ class RunFolder:
         Raises:
             UsageError: the file cannot be written; an old one is whole.
         """
-        weights.save(state, self.best, _metadata(settings=settings, record=asdict(record)))
+        safetensors.save(state, self.best, _metadata(settings=settings, record=asdict(record)))
 
     def save(self, checkpoint: Checkpoint, state: Mapping[str, Array]) -> None:
         """Writes the newest weights, the log and the state.
@@ -165,9 +165,9 @@ class RunFolder:
             UsageError: a file cannot be written; the old ones are whole.
         """
         settings, progress = checkpoint.settings, asdict(checkpoint.progress)
-        weights.save(state, self.last, _metadata(settings=settings))
+        safetensors.save(state, self.last, _metadata(settings=settings))
         self._write_log(checkpoint.progress.log)
-        weights.save(checkpoint.arrays, self.state, _metadata(settings=settings, progress=progress))
+        safetensors.save(checkpoint.arrays, self.state, _metadata(settings=settings, progress=progress))
 
     def load(self) -> Checkpoint:
         """The checkpoint in the folder.
@@ -178,7 +178,7 @@ class RunFolder:
         """
         if not self.state.is_file():
             raise UsageError(f"there is nothing to resume in {self.path}: {self.state.name} is missing")
-        told = weights.metadata(self.state).get(_KEY)
+        told = safetensors.metadata(self.state).get(_KEY)
         try:
             found = json.loads(told or "")
             if found["schema"] != SCHEMA:
@@ -192,7 +192,7 @@ class RunFolder:
             if isinstance(error, ModelFormatError):
                 raise
             raise ModelFormatError(f"{self.state} is no checkpoint of tinygraph train, or is damaged") from error
-        return Checkpoint(settings, progress, weights.load(self.state))
+        return Checkpoint(settings, progress, safetensors.load(self.state))
 
     def _write_log(self, log: list[Record]) -> None:
         text = "".join(json.dumps(asdict(record), allow_nan=False) + "\n" for record in log)

@@ -17,10 +17,10 @@ import pytest
 import tinygraph
 from tests.tools.command import NETS, ROOT, complaint, invoke
 from tests.tools.test_cli import posix, terminal
-from tinygraph.nn import weights
 from tinygraph.tools import checkpoints, progress
 from tinygraph.tools.checkpoints import Progress, Record, RunFolder
 from tinygraph.tools.recipe import Recipe
+from tinygraph.weights import safetensors
 
 LEARNER = NETS + "learner"
 SIZE = ("--input-size", "1,3,8,8")
@@ -72,7 +72,7 @@ def log(folder: Path) -> list[dict[str, Any]]:
 def same(a: Path, b: Path) -> None:
     """Two runs have the same weights, number for number, and the same log."""
     for name in ("best.safetensors", "last.safetensors", "last.state.safetensors"):
-        one, other = weights.load(a / name), weights.load(b / name)
+        one, other = safetensors.load(a / name), safetensors.load(b / name)
         assert list(one) == list(other)
         for key in one:
             np.testing.assert_array_equal(one[key], other[key], err_msg=f"{name}: {key}")
@@ -182,7 +182,7 @@ def test_a_built_in_network_gets_the_classes_there_are(colours: str, tmp_path: P
     result = invoke("train", "linear_classifier", "--data", colours, *few)
     assert result.stdout.startswith("linear_classifier:num_classes=3 is right on")
     assert "run linear_classifier:num_classes=3 --weights" in result.stderr
-    assert weights.load(tmp_path / "run" / "last.safetensors")["1.weight"].shape == (3, 3072)
+    assert safetensors.load(tmp_path / "run" / "last.safetensors")["1.weight"].shape == (3, 3072)
     said = complaint("train", "linear_classifier:num_classes=4", "--data", colours, "-o", str(tmp_path / "other"))
     assert "linear_classifier:num_classes=4 gives 4 scores" in said
 
@@ -208,7 +208,7 @@ def test_weights_to_start_from(colours: str, whole: Path, tmp_path: Path) -> Non
     assert "nothing to train" in complaint(*arguments(colours, tmp_path / "a", *still))
     given = ["--weights", str(whole / "last.safetensors"), "--freeze", "conv.*", "--freeze", "fc.*", "--epochs", "1"]
     invoke(*arguments(colours, tmp_path / "b", *given))
-    before, after = (weights.load(folder / "last.safetensors") for folder in (whole, tmp_path / "b"))
+    before, after = (safetensors.load(folder / "last.safetensors") for folder in (whole, tmp_path / "b"))
     same_names = {name for name in before if np.array_equal(before[name], after[name])}
     assert {"conv.weight", "fc.weight", "fc.bias"} <= same_names
     assert "bn.weight" not in same_names
@@ -218,7 +218,7 @@ def test_no_decay_spares_parameters(colours: str, tmp_path: Path) -> None:
     heavy = ["--lr", "0.1", "--weight-decay", "9", "--optimizer", "adamw", "--epochs", "2", "--schedule", "constant"]
     invoke(*arguments(colours, tmp_path / "a", *heavy))
     invoke(*arguments(colours, tmp_path / "b", *heavy, "--no-decay", "conv.*"))
-    sizes = [np.abs(weights.load(tmp_path / x / "last.safetensors")["conv.weight"]).sum() for x in "ab"]
+    sizes = [np.abs(safetensors.load(tmp_path / x / "last.safetensors")["conv.weight"]).sum() for x in "ab"]
     assert sizes[0] < sizes[1] / 2
 
 
@@ -276,7 +276,7 @@ def test_a_crash_between_two_files_loses_nothing_that_was_saved(
     monkeypatch: pytest.MonkeyPatch, colours: str, whole: Path, tmp_path: Path, write: int
 ) -> None:
     folder, writes = tmp_path / "run", []
-    save = weights.save
+    save = safetensors.save
 
     def crashing(*given: Any) -> None:
         writes.append(given)
@@ -285,7 +285,7 @@ def test_a_crash_between_two_files_loses_nothing_that_was_saved(
         save(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.weights, "save", crashing)
+        patch.setattr(checkpoints.safetensors, "save", crashing)
         with pytest.raises(Crash):
             invoke(*arguments(colours, folder))
     if (folder / "last.state.safetensors").exists():
@@ -391,7 +391,7 @@ def test_a_damaged_state_is_refused(whole: Path, tmp_path: Path, damage: str) ->
     else:
         position = {"texts": {"epoch": "x", "log": []}, "position": {"epoch": 7, "log": []}}
         told = json.dumps({"schema": 1, "settings": {}, "progress": position.get(damage)})
-        weights.save({"x": np.zeros(3)}, state, None if damage == "other" else {"tinygraph": told})
+        safetensors.save({"x": np.zeros(3)}, state, None if damage == "other" else {"tinygraph": told})
     assert "damaged" in complaint(*resume(tmp_path))
 
 
@@ -404,19 +404,20 @@ def test_divergence_stops_it_and_keeps_what_was_sound(colours: str, tmp_path: Pa
     result = invoke(*arguments(colours, folder, *wild), code=1)
     assert result.stderr.splitlines()[-1].startswith("tinygraph: error: ")
     assert "try a smaller --lr, or --clip-norm" in result.stderr
-    assert all(np.isfinite(array).all() for array in weights.load(folder / "last.safetensors").values())
+    assert all(np.isfinite(array).all() for array in safetensors.load(folder / "last.safetensors").values())
 
 
 @posix
 def test_a_full_disk_keeps_the_last_checkpoint(colours: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     limited = (
-        "import resource, sys; from tinygraph.tools import checkpoints, cli; save = checkpoints.weights.save; n = []\n"
+        "import resource, sys; from tinygraph.tools import checkpoints, cli\n"
+        "save = checkpoints.safetensors.save; n = []\n"
         "def limited(*given):\n"
         "    n.append(1)\n"
         "    if len(n) == 5: resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))\n"
         "    save(*given)\n"
-        "checkpoints.weights.save = limited\n"
+        "checkpoints.safetensors.save = limited\n"
         "cli.main()"
     )
     command = [sys.executable, "-c", limited, *arguments(colours, folder)]

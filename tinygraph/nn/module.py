@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 import tinygraph
+from tinygraph import weights
 from tinygraph.errors import ShapeError, TraceError, UsageError
 from tinygraph.ir import Array, Data, Kind, TensorType, array_of, frozen
 from tinygraph.nn.init import ZEROS, Initializer, Seeded
 from tinygraph.ops.base import Symbolic
 from tinygraph.trace import current
+from tinygraph.weights.arrays import LIMIT
+from tinygraph.weights.names import fitted
 
 if TYPE_CHECKING:
     from tinygraph.runtime.session import Session
@@ -224,15 +227,15 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes parameters and buffers by name; all or nothing.
 
-        A prefix `module.` on every key is stripped; missing `num_batches_tracked` are left
-        as they are; a tied one need be there under one of its names only.
+        A prefix `module.` or `_orig_mod.` on every key is stripped, and names that torchvision's files
+        have from older versions are understood (`tinygraph.weights.names`); missing
+        `num_batches_tracked` are left as they are; a tied one need be there under one of its names only.
 
         Raises:
             UsageError: names are missing or left over, or shapes differ; lists them all.
         """
-        if state and all(key.startswith("module.") for key in state):
-            state = {key.removeprefix("module."): value for key, value in state.items()}
         own = dict(self.named_variables())
+        state = fitted(state, own)
         given = {id(variable) for name, variable in own.items() if name in state}
         missing = [k for k, v in own.items() if id(v) not in given and not k.endswith("num_batches_tracked")]
         extra = [k for k in state if k not in own]
@@ -253,16 +256,15 @@ class Module:
             own[key].set(array)
 
     def save(self, path: Any) -> None:
-        """Writes state_dict() to a safetensors file."""
-        from tinygraph.nn import weights
-
+        """Writes state_dict() to a file: .npz, or safetensors under any other name; see `tinygraph.weights`."""
         weights.save(self.state_dict(), path)
 
-    def load(self, path: Any) -> None:
-        """Loads a safetensors file into the module; see load_state_dict."""
-        from tinygraph.nn import weights
+    def load(self, path: Any, limit: int = LIMIT) -> None:
+        """Loads a file into the module: .safetensors, .npz, or what torch.save wrote (.pt, .pth, .bin).
 
-        self.load_state_dict(weights.load(path))
+        See `tinygraph.weights.load` and `load_state_dict`.
+        """
+        self.load_state_dict(weights.load(path, limit))
 
     # ---- running ----
 

@@ -1,42 +1,63 @@
-"""Weights in files: safetensors in and out.
+"""Weights in safetensors files.
 
-Format: https://github.com/huggingface/safetensors. Such a file holds names, shapes and
-numbers and nothing that could run.
+Format: https://github.com/huggingface/safetensors. The library checks sizes,
+offsets and overlaps before it gives out a number.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygraph.errors import ModelFormatError, UsageError
-from tinygraph.files import replacing
+from tinygraph.files import regular, replacing
 from tinygraph.ir import Array
+from tinygraph.weights.arrays import LIMIT, Allowance, check_dtype, widened
 
 
-def load(path: str | os.PathLike[str]) -> dict[str, Array]:
-    """The tensors of a safetensors file by name, as read-only arrays.
-
-    Raises:
-        UsageError: there is no such file, or it cannot be read.
-        ModelFormatError: the file is damaged, of another format, or holds a dtype that NumPy
-            has not.
-    """
-    state: dict[str, Array] = {}
+def load(path: str | os.PathLike[str], limit: int = LIMIT) -> dict[str, Array]:
+    """The tensors of a safetensors file by name, read-only; see `tinygraph.weights.load`."""
+    allowance = Allowance(path, limit)
+    allowance.take(regular(path).stat().st_size)
     with _opened(path) as file:
-        for name in file.keys():  # noqa: SIM118  # the file is no dict
-            try:
-                array = file.get_tensor(name)
-            except (AttributeError, TypeError) as error:
-                dtype = file.get_slice(name).get_dtype()
-                raise ModelFormatError(f"{path}: {name!r} is {dtype}, unknown to NumPy; save it as F32") from error
-            array.flags.writeable = False
-            state[name] = array
+        dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  # it is no dict
+        wide = _bfloat16(path, [name for name, dtype in dtypes.items() if dtype == "BF16"], allowance)
+        state = {name: wide[name] if name in wide else _tensor(file, name, path) for name in dtypes}
+    for array in state.values():
+        array.flags.writeable = False
+    return state
+
+
+def _tensor(file: Any, name: str, path: str | os.PathLike[str]) -> Array:
+    try:
+        array: Array = file.get_tensor(name)
+    except (AttributeError, TypeError) as error:
+        dtype = file.get_slice(name).get_dtype()
+        raise ModelFormatError(f"{path}: {name!r} is {dtype}, unknown to NumPy; save it as F32") from error
+    check_dtype(array.dtype, f"{path}: {name!r}")
+    return array
+
+
+def _bfloat16(path: str | os.PathLike[str], names: Sequence[str], allowance: Allowance) -> dict[str, Array]:
+    """The tensors of these names, as float32.
+
+    The library has no array for them, but it has checked that they are where the header says.
+    """
+    state = {}
+    with open(path, "rb") as file:
+        start = 8 + struct.unpack("<Q", file.read(8))[0]
+        header = json.loads(file.read(start - 8)) if names else {}
+        for name in names:
+            first, last = header[name]["data_offsets"]
+            allowance.take(2 * (last - first))
+            file.seek(start + first)
+            state[name] = widened(np.frombuffer(file.read(last - first), "<u2")).reshape(header[name]["shape"])
     return state
 
 
@@ -55,9 +76,7 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file")
+    path = regular(path)
     try:
         with safe_open(path, framework="numpy") as file:
             yield file
