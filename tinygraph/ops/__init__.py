@@ -10,6 +10,7 @@ from tinygraph.ops.conv_transpose import *
 from tinygraph.ops.count import *
 from tinygraph.ops.cumulative import *
 from tinygraph.ops.dropout import *
+from tinygraph.ops.einsum import *
 from tinygraph.ops.elementwise import *
 from tinygraph.ops.eye import *
 from tinygraph.ops.index import *
