@@ -13,6 +13,7 @@ from tinygraph.ops.dropout import *
 from tinygraph.ops.einsum import *
 from tinygraph.ops.elementwise import *
 from tinygraph.ops.eye import *
+from tinygraph.ops.gather import *
 from tinygraph.ops.index import *
 from tinygraph.ops.log_sum_exp import *
 from tinygraph.ops.lrn import *
@@ -29,10 +30,14 @@ from tinygraph.ops.prelu import *
 from tinygraph.ops.reduce import *
 from tinygraph.ops.reduce_norm import *
 from tinygraph.ops.reduce_prod import *
+from tinygraph.ops.reverse import *
 from tinygraph.ops.rms_norm import *
+from tinygraph.ops.scatter import *
 from tinygraph.ops.shape import *
 from tinygraph.ops.sign import *
 from tinygraph.ops.softmax import *
+from tinygraph.ops.space import *
 from tinygraph.ops.squared_norm import *
+from tinygraph.ops.tile import *
 from tinygraph.ops.top_k import *
 from tinygraph.ops.triangle import *
