@@ -27,6 +27,9 @@ from tinygraph.ops.pool_adaptive import *
 from tinygraph.ops.pool_average import *
 from tinygraph.ops.pool_grad import *
 from tinygraph.ops.prelu import *
+from tinygraph.ops.quantize import *
+from tinygraph.ops.quantized_conv import *
+from tinygraph.ops.quantized_matmul import *
 from tinygraph.ops.reduce import *
 from tinygraph.ops.reduce_norm import *
 from tinygraph.ops.reduce_prod import *

@@ -85,6 +85,17 @@ class Convolution(Op):
             raise ShapeError(f"{self.groups} groups do not divide {what}, {channels}")
         return channels // self.groups
 
+    def convolved(self, x: TensorType, w: TensorType) -> TensorType:
+        """The type of a convolution's result; ShapeError if sizes, channels or groups do not fit together."""
+        self.check(x, w, "weight")
+        k, per_group, *kernel = w.dims
+        if self.divided(x.shape[1], "the input channels") != per_group:
+            raise ShapeError(
+                f"the weight reads {per_group} channels in each of {self.groups} groups, the input has {x.shape[1]}"
+            )
+        self.divided(k, "the output channels")
+        return x.with_shape((x.shape[0], k, *self.windows(x.shape[2:], kernel)))
+
     def geometry(self, x: TensorType, y: TensorType, kernel: Sequence[int]) -> Geometry | None:
         """The numbers of the convolution from x to y; None if there is no faster kernel for such types."""
         if not (x.is_static and y.is_static and x.size and y.size) or x.dtype not in (np.float32, np.float64):
@@ -148,15 +159,9 @@ class Conv(Convolution):
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         floating(x, w, *bias)
-        self.check(x, w, "weight")
-        k, per_group, *kernel = w.dims
-        if self.divided(x.shape[1], "the input channels") != per_group:
-            raise ShapeError(
-                f"the weight reads {per_group} channels in each of {self.groups} groups, the input has {x.shape[1]}"
-            )
-        self.divided(k, "the output channels")
-        check_bias(bias, k)
-        return x.with_shape((x.shape[0], k, *self.windows(x.shape[2:], kernel)))
+        y = self.convolved(x, w)
+        check_bias(bias, w.dims[0])
+        return y
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         """(C / groups) prod(kernel) per output element."""
@@ -280,11 +285,17 @@ def conv(
 
     Source: ONNX Conv.
     """
+    op = Conv(**attributes(x, weight, stride, padding, dilation, groups))
+    return apply(op, x, weight) if bias is None else apply(op, x, weight, bias)
+
+
+def attributes(x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> dict[str, Any]:
+    """The attributes of a convolution, as the public functions take them."""
     sizes, kernel = type_of(x).shape[2:], type_of(weight).dims[2:]
     steps = per_axis(stride, len(kernel), "stride")
     spacing = per_axis(dilation, len(kernel), "dilation")
-    op = Conv(steps, pads(padding, sizes, kernel, steps, spacing), spacing, groups)
-    return apply(op, x, weight) if bias is None else apply(op, x, weight, bias)
+    padding = pads(padding, sizes, kernel, steps, spacing)
+    return {"stride": steps, "padding": padding, "dilation": spacing, "groups": groups}
 
 
 def conv1d(
@@ -334,7 +345,13 @@ def onnx_axes(node: Any, w: Tensor) -> int:
     return len(found)
 
 
+def attributes_from_onnx(node: Any, x: Tensor, w: Tensor) -> dict[str, Any]:
+    """The attributes of a convolution, as an ONNX node has them."""
+    padding = onnx_padding(node, onnx_axes(node, w))
+    return attributes(x, w, node.get("strides", 1), padding, node.get("dilations", 1), node.get("group", 1))
+
+
 @from_onnx("Conv")
 def _conv(node: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    padding = onnx_padding(node, onnx_axes(node, weight))
-    return conv(x, weight, bias, node.get("strides", 1), padding, node.get("dilations", 1), node.get("group", 1))
+    op = Conv(**attributes_from_onnx(node, x, weight))
+    return apply(op, x, weight) if bias is None else apply(op, x, weight, bias)
