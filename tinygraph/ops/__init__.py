@@ -18,6 +18,7 @@ from tinygraph.ops.index import *
 from tinygraph.ops.log_sum_exp import *
 from tinygraph.ops.lrn import *
 from tinygraph.ops.matmul import *
+from tinygraph.ops.nonzero import *
 from tinygraph.ops.norm import *
 from tinygraph.ops.norm_layer import *
 from tinygraph.ops.one_hot import *
@@ -44,3 +45,4 @@ from tinygraph.ops.squared_norm import *
 from tinygraph.ops.tile import *
 from tinygraph.ops.top_k import *
 from tinygraph.ops.triangle import *
+from tinygraph.ops.unique import *
