@@ -92,6 +92,7 @@ class Body:
         try:
             inputs = [self._find(name) if name else None for name in proto.input]
             if any(given is LOST for given in inputs):
+                self._check_support(proto)
                 raise LostError
             results = self._results_of(proto, inputs)
         except LostError:
@@ -105,6 +106,13 @@ class Body:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise ModelFormatError(f"{place(proto)}: {reason}") from error
         self.tensors |= {name: made for name, made in zip(proto.output, results, strict=False) if name}
+
+    def _check_support(self, proto: onnx.NodeProto) -> None:
+        """Raises UnsupportedOp if nothing is known of the operator."""
+        own = (domain(proto), proto.op_type, proto.overload) in self._model.functions
+        standard = proto.domain in DEFAULT_DOMAIN
+        if not own and not (standard and (proto.op_type in IMPORTERS or function.exists(proto, self._opsets[""]))):
+            raise UnsupportedOp("")
 
     def _results_of(self, proto: onnx.NodeProto, inputs: list[Any]) -> Sequence[Any]:
         own = self._model.functions.get((domain(proto), proto.op_type, proto.overload))

@@ -76,13 +76,17 @@ class Folder:
         finally:
             for opened in descriptors:
                 os.close(opened)
+        try:
+            _check(descriptor, location)
+        except ModelFormatError:
+            os.close(descriptor)
+            raise
         with os.fdopen(descriptor, "rb") as file:
-            _check(file, location)
             yield file
 
 
-def _check(file: BinaryIO, location: str) -> None:
-    status = os.fstat(file.fileno())
+def _check(descriptor: int, location: str) -> None:
+    status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise ModelFormatError(f"its numbers are in {location!r}, which is no regular file")
     if status.st_nlink > 1:

@@ -10,6 +10,14 @@ from tinygraph.ir import TensorType
 from tinygraph.onnx import tensor
 
 
+def exists(node: onnx.NodeProto, opset: int) -> bool:
+    """Whether the standard says what an operator is made of."""
+    if not onnx.defs.has(node.op_type, opset):
+        return False
+    schema = onnx.defs.get_schema(node.op_type, opset)
+    return schema.has_function or schema.has_context_dependent_function
+
+
 def standard(node: onnx.NodeProto, opset: int, types: Sequence[TensorType | None]) -> onnx.FunctionProto | None:
     """What the standard says that an operator is made of; None if it says nothing.
 
@@ -18,7 +26,7 @@ def standard(node: onnx.NodeProto, opset: int, types: Sequence[TensorType | None
         opset: the operator set that the model uses.
         types: of the node's inputs; None for one that is left out.
     """
-    if not onnx.defs.has(node.op_type, opset):
+    if not exists(node, opset):
         return None
     schema = onnx.defs.get_schema(node.op_type, opset)
     function = onnx.FunctionProto()
@@ -29,12 +37,10 @@ def standard(node: onnx.NodeProto, opset: int, types: Sequence[TensorType | None
         body = schema.get_context_dependent_function_with_opset_version(best, node.SerializeToString(), described)
         function.ParseFromString(body)
         return function if function.node else None
-    if schema.has_function:
-        versions = schema.function_opset_versions
-        best = max((v for v in versions if v <= opset), default=min(versions))
-        function.ParseFromString(schema.get_function_with_opset_version(best))
-        return function
-    return None
+    versions = schema.function_opset_versions
+    best = max((v for v in versions if v <= opset), default=min(versions))
+    function.ParseFromString(schema.get_function_with_opset_version(best))
+    return function
 
 
 def _described(type: TensorType | None) -> onnx.TypeProto:

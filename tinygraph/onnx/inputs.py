@@ -27,7 +27,7 @@ class Inputs:
     """
 
     def __init__(self, infos: Sequence[onnx.ValueInfoProto], bind: Mapping[str, Any]) -> None:
-        self._symbols: dict[str, Symbol] = {}  # by the name in the file
+        self._symbols: dict[str | tuple[str, int], Symbol] = {}  # by the name in the file, or by input and axis
         self._taken: set[Symbol] = set()
         self._numbers: dict[str, int] = {}  # of open dimensions, by the name in the file
         self._arrays: dict[str, Array] = {}
@@ -60,7 +60,7 @@ class Inputs:
         try:
             dtype = tensor.dtype(info.type.tensor_type.elem_type)
             dims = enumerate(info.type.tensor_type.shape.dim)
-            return TensorType(tuple(self._dim(dim, f"{info.name}_{axis}") for axis, dim in dims), dtype)
+            return TensorType(tuple(self._dim(dim, info.name, axis) for axis, dim in dims), dtype)
         except TinygraphError as error:
             raise ModelFormatError(f"the input {info.name!r}: {error}") from None
 
@@ -83,14 +83,15 @@ class Inputs:
         self._taken.add(symbol)
         return symbol
 
-    def _dim(self, dim: onnx.TensorShapeProto.Dimension, axis: str) -> Dim:
+    def _dim(self, dim: onnx.TensorShapeProto.Dimension, name: str, axis: int) -> Dim:
         if dim.HasField("dim_value"):
             return dim.dim_value
-        key = dim.dim_param or axis  # every dimension without a name is one of its own
-        if key in self._numbers:
-            return self._numbers[key]
+        called = dim.dim_param or f"{name}_{axis}"
+        if called in self._numbers:
+            return self._numbers[called]
+        key = dim.dim_param or (name, axis)  # every dimension without a name is one of its own
         if key not in self._symbols:
-            self._symbols[key] = self.symbol(key)
+            self._symbols[key] = self.symbol(called)
         return self._symbols[key]
 
 

@@ -333,7 +333,8 @@ def _batch_norm(node: Any, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor,
     var, eps = cast(var, dtype), node.get("epsilon", 1e-5)
     # Until opset 13, outputs for the statistics are what asks for those of the batch.
     if not node.get("training_mode", node.opset < 14 and any(node.used(output) for output in range(1, 5))):
-        return cast(reshape(batch_norm(x, gamma, beta, mean, var, eps), type.shape), type.dtype)
+        y = batch_norm(x, gamma, beta, mean, var, eps)
+        return cast(y if node.get("spatial", 1) else reshape(y, type.shape), type.dtype)
     y, batch_mean, batch_var = batch_norm_train(x, gamma, beta, eps)
     kept = node.get("momentum", 0.9)
     running = [old * kept + new * (1 - kept) for old, new in ((mean, batch_mean), (var, batch_var))]
