@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from tests.gradients.draws import Draw, number, numbers, row, shape, thinned, type_made
 from tests.gradients.windows import WINDOWS
 from tests.ops.harness import Case, Input, booleans, distinct, key, labels, positive, real
+from tinygraph.ops.activation import Elu, LeakyRelu
 from tinygraph.ops.arithmetic import Add, Div, Maximum, Minimum, Mul, Sub, Where
 from tinygraph.ops.base import Op
 from tinygraph.ops.dropout import Dropout
-from tinygraph.ops.elementwise import Cast, Elu, Exp, LeakyRelu, Log, Neg, Relu, Sigmoid, Softplus, Sqrt, Tanh
+from tinygraph.ops.elementwise import Cast, Exp, Log, Neg, Relu, Sigmoid, Softplus, Sqrt, Tanh
 from tinygraph.ops.index import Concat, Slice, SliceGrad
 from tinygraph.ops.lrn import ChannelSum, Lrn
 from tinygraph.ops.matmul import Linear, MatMul

@@ -146,6 +146,16 @@ def sigmoid(x: Any) -> Any:
     return _function(x, lambda v: 1 / (1 + np.exp(-v)), 4)
 
 
+def erf(x: Any) -> Any:
+    """The error function: 4 operations."""
+    return _function(x, math.erf, 4)
+
+
+def trigonometric(x: Any, of: Callable[[Any], Any]) -> Any:
+    """A sine, hyperbolic cosine and so on, or its inverse: 4 operations."""
+    return _function(x, of, 4)
+
+
 def maximum(a: Any, b: Any) -> Any:
     """The larger one; NaN if either is: 1 operation."""
     return _choose(a, b, np.maximum)

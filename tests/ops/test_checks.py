@@ -14,9 +14,10 @@ from tests.ops.counted import Tally
 from tests.ops.harness import Case, N, distinct, each, exp, maximum, real
 from tinygraph.errors import ShapeError
 from tinygraph.ir import TensorType
+from tinygraph.ops.activation import LeakyRelu
 from tinygraph.ops.arithmetic import Add, Maximum, Mul
 from tinygraph.ops.base import OPS, Prepared, family, per_output
-from tinygraph.ops.elementwise import Exp, LeakyRelu, Relu
+from tinygraph.ops.elementwise import Exp, Relu
 from tinygraph.ops.index import Concat
 from tinygraph.ops.matmul import MatMul
 from tinygraph.ops.reduce import Sum

@@ -1,4 +1,4 @@
-"""Elementwise functions of broadcast arrays, divided among threads; a choice without branches.
+"""Elementwise functions of broadcast arrays, divided among threads; several passes; a choice without branches.
 
 Every routine may be given a result that is the memory of one of its operands.
 """
@@ -18,6 +18,7 @@ from tinygraph.kernels.workers import shares, together
 
 _WORTH_SHARING = 1 << 16  # elements; fewer are done before another thread has begun
 _TILE = 1 << 17  # elements; arrays of smaller parts are done before threads have taken turns
+_SMALL_TILE = 1 << 15  # elements; a few arrays of them fit into the cache of a core
 
 Part = tuple[slice, ...]
 
@@ -96,6 +97,49 @@ class Elementwise:
                 for part, indices in self.parts
             ]
         )
+
+
+class Passes:
+    """y = function(x, y, *scratch), prepared: several calls, each of which finds in the cache what the last one made.
+
+    Args:
+        function: computes y, which may be x itself.
+        shape: of x and y.
+        dtype: of x and y.
+        scratch: arrays like x that the function needs.
+        workers: threads that may be used.
+
+    Attributes:
+        workspace: bytes of scratch memory that `run` needs.
+    """
+
+    def __init__(
+        self, function: Callable[..., None], shape: Sequence[int], dtype: np.dtype[Any], scratch: int, workers: int
+    ) -> None:
+        self.function, self.dtype, self.count = function, dtype, scratch
+        self.parts = []
+        size = 0
+        for part in divided(shape, workers):
+            sizes = extent(shape, part)
+            steps = [(tile, extent(sizes, tile)) for tile in tiles(sizes, _SMALL_TILE)]
+            size = max([size, *(prod(sizes) for _, sizes in steps)])
+            self.parts.append((part, steps))
+        self.scratch = ((size,),) * (scratch * len(self.parts))
+        self.workspace = room(dtype, *self.scratch)
+
+    def run(self, x: Array, y: Array, workspace: Array) -> None:
+        """Computes y."""
+        memory = list(carve(workspace, self.dtype, *self.scratch))
+        tasks = []
+        for i, (part, steps) in enumerate(self.parts):
+            own = memory[i * self.count : (i + 1) * self.count]
+            tasks.append(partial(self._compute, part_of(x, part), part_of(y, part), steps, own))
+        together(tasks)
+
+    def _compute(self, x: Array, y: Array, steps: Any, scratch: Sequence[Array]) -> None:
+        for tile, sizes in steps:
+            own = [s[: prod(sizes)].reshape(sizes) for s in scratch]
+            self.function(part_of(x, tile), part_of(y, tile), *own)
 
 
 class Choice:

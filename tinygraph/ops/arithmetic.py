@@ -6,6 +6,7 @@ arrays that meet a symbolic tensor, take the other's dtype.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 from typing import Any, ClassVar, Literal, get_args
 
@@ -37,7 +38,7 @@ from tinygraph.ops.shape import broadcast
 __all__ = ["add", "compare", "div", "maximum", "minimum", "mul", "sub", "where"]
 
 
-def by_ufunc(ufunc: np.ufunc, types: Types, workers: int, *constants: Any) -> Prepared | None:
+def by_ufunc(ufunc: Callable[..., Any], types: Types, workers: int, *constants: Any) -> Prepared | None:
     """A prepared kernel: one call of a NumPy function that writes into the output, or one for each thread."""
     if not all(t.is_static for t in types):
         return None
@@ -353,11 +354,6 @@ def _binary(node: Any, *tensors: Tensor) -> Tensor:
 @from_onnx("Mean")
 def _mean(node: Any, *tensors: Tensor) -> Tensor:
     return div(reduce(add, tensors), len(tensors))
-
-
-@from_onnx("Not")
-def _not(node: Any, x: Tensor) -> Tensor:
-    return compare(x, False, "==")
 
 
 @from_onnx("Where")

@@ -9,6 +9,8 @@ import numpy as np
 from tinygraph.errors import ShapeError, UnsupportedOp
 from tinygraph.ir import Array, TensorType
 from tinygraph.ops.base import Op, Tensor, apply, floating, from_onnx, no_macs, not_in_onnx, per_output, register
+from tinygraph.ops.elementwise import cast
+from tinygraph.ops.logic import logical_or
 
 __all__ = ["dropout"]
 
@@ -80,7 +82,12 @@ def dropout(x: Tensor, key: Tensor, p: float, stream: int) -> Tensor:
 
 
 @from_onnx("Dropout")
-def _dropout(node: Any, x: Tensor, ratio: Tensor = None, training: Tensor = None) -> Tensor:
-    if training is not None and node.demand(2, "training_mode").any():
+def _dropout(node: Any, x: Tensor, ratio: Tensor = None, training: Tensor = None) -> tuple[Tensor, Tensor]:
+    trained = training is not None and node.demand(2, "training_mode").any()
+    if trained and (ratio is None or node.demand(1, "ratio").any()):
         raise UnsupportedOp("in training mode; export the model for inference")
-    return x
+    if not node.used(1):
+        return x, None
+    if node.opset < 10:
+        raise UnsupportedOp("its mask is read, which the standard leaves open before opset 10")
+    return x, logical_or(cast(x, bool), True)  # everything is kept

@@ -1,14 +1,16 @@
-"""Elementwise functions of one tensor: activations, exp, log, sqrt, neg, cast."""
+"""Elementwise functions of one tensor: relu, sigmoid, softplus, tanh, exp, log, sqrt, neg, cast."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
-from tinygraph.kernels.elementwise import Elementwise
+from tinygraph.kernels import activation
+from tinygraph.kernels.elementwise import Elementwise, Passes
 from tinygraph.ops.arithmetic import by_ufunc, compare, where
 from tinygraph.ops.base import (
     Exporter,
@@ -27,7 +29,33 @@ from tinygraph.ops.base import (
     type_of,
 )
 
-__all__ = ["cast", "elu", "exp", "leaky_relu", "log", "neg", "relu", "sigmoid", "softplus", "sqrt", "tanh"]
+__all__ = ["cast", "exp", "log", "neg", "relu", "sigmoid", "softplus", "sqrt", "tanh"]
+
+
+def by_passes(passes: Callable[..., None], scratch: int, types: Types, workers: int, name: str) -> Prepared | None:
+    """A prepared kernel: several NumPy calls, one after the other for each part of x that fits into the cache.
+
+    Args:
+        passes: passes(x, y, *scratch) computes y, which may be x itself.
+        scratch: arrays like x that it needs.
+        types: of the only input.
+        workers: threads that may be used.
+        name: of the algorithm.
+    """
+    (x,) = types
+    if not x.is_static or x.dtype.itemsize < 4:  # half precision is computed in single
+        return None
+    routine = Passes(passes, x.dims, x.dtype, scratch, workers)
+    return Prepared(
+        lambda inputs, outputs, workspace: routine.run(inputs[0], outputs[0], workspace), routine.workspace, name
+    )
+
+
+def of_numbers(self: Op, x: TensorType) -> TensorType:
+    """An infer rule: y is of x's type, which may be integers too."""
+    if x.dtype.kind not in "iuf":
+        raise ShapeError(f"wants numbers, got {x.dtype.name}")
+    return x
 
 
 class Unary(Op):
@@ -62,6 +90,7 @@ class Relu(Unary):
 
     name = "relu"
     onnx = ("Relu",)
+    infer = of_numbers
     to_onnx = one_onnx_node
     flops = per_output(1)
 
@@ -78,76 +107,11 @@ class Relu(Unary):
 
 
 def relu(x: Tensor) -> Tensor:
-    """max(x, 0), of x's shape and dtype (floating).
+    """max(x, 0), of x's shape and dtype (floating or integers).
 
     Source: ONNX Relu; Nair and Hinton 2010.
     """
     return apply(Relu(), x)
-
-
-@register
-class LeakyRelu(Unary):
-    """x where x > 0, else slope * x."""
-
-    name = "leaky_relu"
-    onnx = ("LeakyRelu",)
-    flops = per_output(3)
-    slope: float = 0.01
-
-    def kernel(self, x: Array) -> Array:
-        return np.where(x > 0, x, x * x.dtype.type(self.slope))
-
-    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        c = cotangents[0]
-        return [where(compare(inputs[0], 0, ">"), c, c * self.slope)]
-
-    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        return export.node("LeakyRelu", inputs, alpha=self.slope)
-
-
-def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
-    """Keeps positive x, multiplies the rest by the slope, which is also the derivative at 0.
-
-    Source: ONNX LeakyRelu; Maas, Hannun and Ng 2013.
-    """
-    return apply(LeakyRelu(float(slope)), x)
-
-
-@from_onnx("LeakyRelu")
-def _leaky_relu(node: Any, x: Tensor) -> Tensor:
-    return leaky_relu(x, node.get("alpha", 0.01))
-
-
-@register
-class Elu(Unary):
-    """x where x > 0, else alpha * (e ** x - 1)."""
-
-    name = "elu"
-    onnx = ("Elu",)
-    flops = per_output(8)
-    alpha: float = 1.0
-
-    def kernel(self, x: Array) -> Array:
-        return np.where(x > 0, x, x.dtype.type(self.alpha) * np.expm1(np.minimum(x, 0)))
-
-    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        return [cotangents[0] * where(compare(inputs[0], 0, ">"), 1, outputs[0] + self.alpha)]
-
-    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        return export.node("Elu", inputs, alpha=self.alpha)
-
-
-def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
-    """Keeps positive x, makes the rest alpha * (e ** x - 1); the derivative at 0 is alpha.
-
-    Source: ONNX Elu; Clevert, Unterthiner and Hochreiter 2016.
-    """
-    return apply(Elu(float(alpha)), x)
-
-
-@from_onnx("Elu")
-def _elu(node: Any, x: Tensor) -> Tensor:
-    return elu(x, node.get("alpha", 1.0))
 
 
 @register
@@ -163,6 +127,9 @@ class Sigmoid(Unary):
         tail = np.exp(-np.abs(x))  # never overflows
         y: Array = np.where(x < 0, tail, 1) / (1 + tail)
         return y
+
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        return by_passes(activation.sigmoid, 0, types, workers, "sigmoid")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         y = outputs[0]
@@ -349,6 +316,11 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
 @from_onnx("Cast")
 def _cast(node: Any, x: Tensor) -> Tensor:
     return cast(x, node.dtype("to"))
+
+
+@from_onnx("CastLike")
+def _cast_like(node: Any, x: Tensor, like: Tensor) -> Tensor:
+    return cast(x, type_of(like).dtype)
 
 
 _FUNCTIONS = {

@@ -23,7 +23,7 @@ from tinygraph.ops.base import (
     type_of,
 )
 from tinygraph.ops.reduce import sum
-from tinygraph.ops.shape import reshape
+from tinygraph.ops.shape import broadcast, reshape
 
 __all__ = ["prelu"]
 
@@ -89,7 +89,10 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
 
 @from_onnx("PRelu")
 def _prelu(node: Any, x: Tensor, slope: Tensor) -> Tensor:
-    shape, ndim = type_of(slope).shape, type_of(x).ndim
-    if shape == (1,) or (len(shape) == ndim - 1 and shape[1:] == _behind_channels(ndim)):
+    numbers, shape = type_of(x), type_of(slope).shape
+    if broadcast(numbers.shape, shape) != numbers.shape:
+        raise ShapeError(f"the slope [{','.join(map(str, shape))}] does not broadcast to x, {numbers}")
+    by_channel = 0 < len(shape) == numbers.ndim - 1 and shape[1:] == _behind_channels(numbers.ndim)
+    if numbers.dtype.kind == "f" and numbers.ndim and (shape == (1,) or by_channel):
         return prelu(x, slope)
     return where(compare(x, 0, ">"), x, mul(x, slope))

@@ -6,32 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import ShapeError
-from tinygraph.ir import TensorType
 from tinygraph.ops.base import Tensor, apply, from_onnx, per_output, register
-from tinygraph.ops.elementwise import Function
+from tinygraph.ops.elementwise import Function, of_numbers
 
 __all__ = ["abs", "sign"]
 
 
-class _OfNumbers(Function):
-    """A function of floating numbers and integers alike."""
-
-    flops = per_output(1)
-
-    def infer(self, x: TensorType) -> TensorType:
-        if x.dtype.kind not in "iuf":
-            raise ShapeError(f"wants numbers, got {x.dtype.name}")
-        return x
-
-
 @register
-class Abs(_OfNumbers):
+class Abs(Function):
     """|x|. Its derivative at 0 is 0."""
 
     name = "abs"
     onnx = ("Abs",)
     ufunc = np.absolute
+    infer = of_numbers
+    flops = per_output(1)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [cotangents[0] * sign(inputs[0])]
@@ -43,12 +32,14 @@ def abs(x: Tensor) -> Tensor:
 
 
 @register
-class Sign(_OfNumbers):
+class Sign(Function):
     """1 where x > 0, -1 where x < 0, 0 where it is 0, NaN where it is NaN. Its derivative is 0."""
 
     name = "sign"
     onnx = ("Sign",)
     ufunc = np.sign
+    infer = of_numbers
+    flops = per_output(1)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [None]
