@@ -11,6 +11,7 @@ from tinygraph.ops.clip import *
 from tinygraph.ops.conv import *
 from tinygraph.ops.conv_transpose import *
 from tinygraph.ops.count import *
+from tinygraph.ops.crop import *
 from tinygraph.ops.cumulative import *
 from tinygraph.ops.dropout import *
 from tinygraph.ops.einsum import *
@@ -18,6 +19,7 @@ from tinygraph.ops.elementwise import *
 from tinygraph.ops.erf import *
 from tinygraph.ops.eye import *
 from tinygraph.ops.floating import *
+from tinygraph.ops.fold import *
 from tinygraph.ops.gather import *
 from tinygraph.ops.gelu import *
 from tinygraph.ops.index import *
@@ -47,9 +49,11 @@ from tinygraph.ops.rms_norm import *
 from tinygraph.ops.rounding import *
 from tinygraph.ops.scatter import *
 from tinygraph.ops.shape import *
+from tinygraph.ops.shape_of import *
 from tinygraph.ops.sign import *
 from tinygraph.ops.softmax import *
 from tinygraph.ops.space import *
+from tinygraph.ops.split import *
 from tinygraph.ops.squared_norm import *
 from tinygraph.ops.swish import *
 from tinygraph.ops.tile import *

@@ -1,4 +1,4 @@
-"""Parts of tensors and tensors of parts: slice, getitem, concat, split."""
+"""Parts of tensors and tensors of parts: slice, getitem, concat."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def _slice(node: Any, x: Tensor, *tensors: Tensor) -> Tensor:
     if node.opset < 10:
         starts, stops, axes, steps = map(node.get, names)
     else:
-        given = [None if t is None else node.demand(i, names[i - 1]) for i, t in enumerate(tensors, 1)]
+        given = [None if t is None else node.sizes(i, names[i - 1]) for i, t in enumerate(tensors, 1)]
         starts, stops, axes, steps = [*given, None, None][:4]
     axes = range(len(starts)) if axes is None else axes
     steps = (1,) * len(starts) if steps is None else steps
@@ -186,8 +186,8 @@ def _slice(node: Any, x: Tensor, *tensors: Tensor) -> Tensor:
         raise ShapeError("starts, ends, axes and steps are of different length")
     whole: list[tuple[Any, Any, Any]] = [(None, None, None)] * len(shape)
     for axis, start, stop, step in zip(axes, starts, stops, steps, strict=True):
-        to_the_end = step > 0 and stop >= 2**31 - 1
-        whole[normal_axis(int(axis), len(shape))] = (int(start), None if to_the_end else int(stop), int(step))
+        to_the_end = isinstance(stop, int) and step > 0 and stop >= 2**31 - 1
+        whole[normal_axis(axis, len(shape))] = (start, None if to_the_end else stop, step)
     return slice(x, *zip(*whole, strict=True)) if whole else x
 
 

@@ -140,7 +140,7 @@ def _left_over(x: TensorType, known: Sequence[Any]) -> Dim:
 
 @from_onnx("Reshape")
 def _reshape(node: Any, x: Tensor, shape: Tensor) -> Tensor:
-    wanted = [int(d) for d in np.ravel(node.demand(1, "shape"))]
+    wanted = node.sizes(1, "shape")
     if node.get("allowzero", 0):
         return reshape(x, wanted)
     old = type_of(x).shape
@@ -300,5 +300,4 @@ def broadcast_to(x: Tensor, shape: Sequence[Dim]) -> Tensor:
 
 @from_onnx("Expand")
 def _expand(node: Any, x: Tensor, shape: Tensor) -> Tensor:
-    dims = TensorType(tuple(np.ravel(node.demand(1, "shape")))).shape
-    return broadcast_to(x, broadcast(type_of(x).shape, dims))
+    return broadcast_to(x, broadcast(type_of(x).shape, TensorType(tuple(node.sizes(1, "shape"))).shape))
