@@ -25,6 +25,7 @@ from tinygraph.ops.gelu import *
 from tinygraph.ops.index import *
 from tinygraph.ops.log_sum_exp import *
 from tinygraph.ops.logic import *
+from tinygraph.ops.lp_pool import *
 from tinygraph.ops.lrn import *
 from tinygraph.ops.matmul import *
 from tinygraph.ops.nonzero import *
@@ -36,6 +37,7 @@ from tinygraph.ops.pool import *
 from tinygraph.ops.pool_adaptive import *
 from tinygraph.ops.pool_average import *
 from tinygraph.ops.pool_grad import *
+from tinygraph.ops.pool_indices import *
 from tinygraph.ops.power import *
 from tinygraph.ops.prelu import *
 from tinygraph.ops.quantize import *

@@ -332,7 +332,7 @@ def _batch_norm(node: Any, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor,
     x, gamma, beta = (cast(t, dtype) for t in (x, gamma, beta))
     var, eps = cast(var, dtype), node.get("epsilon", 1e-5)
     # Until opset 13, outputs for the statistics are what asks for those of the batch.
-    if not node.get("training_mode", node.opset < 14 and any(node.used(output) for output in range(1, 5))):
+    if not node.get("training_mode", node.opset < 14 and node.outputs > 1):
         y = batch_norm(x, gamma, beta, mean, var, eps)
         return cast(y if node.get("spatial", 1) else reshape(y, type.shape), type.dtype)
     y, batch_mean, batch_var = batch_norm_train(x, gamma, beta, eps)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import ModelFormatError, ShapeError
+from tinygraph.errors import ModelFormatError, ShapeError, UnsupportedOp
 from tinygraph.ir import Array, Symbol, TensorType
 from tinygraph.kernels import taps
 from tinygraph.kernels.pooling import Separable
@@ -30,6 +30,8 @@ from tinygraph.ops.base import (
 from tinygraph.ops.windows import Pads, extents, onnx_padding, output_sizes, pads, per_axis
 
 __all__ = ["global_max_pool", "max_pool", "min_pool"]
+
+BYTES = (np.dtype(np.int8), np.dtype(np.uint8))  # the whole numbers whose largest are found, as in ONNX
 
 _PROBED = 1 << 16  # windows looked at for taps that all step over a tiny input; a file may ask for billions
 
@@ -67,7 +69,6 @@ class Pool(Op):
             raise ShapeError(
                 f"a window {self.kernel_size} wants [N, C] and {len(self.kernel_size)} spatial axes, got {x}"
             )
-        floating(x)
         sizes = x.shape[2:]
         counts = output_sizes(sizes, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
         for axis, (size, count) in enumerate(zip(sizes, counts, strict=True)):
@@ -128,6 +129,13 @@ class Pool(Op):
         return {f.name: getattr(self, f.name) for f in fields(Pool)}
 
 
+def bounds(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """What no number of the dtype is below, and what none is above."""
+    if dtype.kind == "f":
+        return -np.inf, np.inf
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
 @family
 class Extreme(Pool):
     """The winner of each window: the largest element, or the smallest. Padding never wins; NaN always does."""
@@ -136,6 +144,8 @@ class Extreme(Pool):
     smallest: ClassVar[bool]
 
     def infer(self, x: TensorType) -> TensorType:
+        if x.dtype not in BYTES:
+            floating(x)
         return self.pooled(x)
 
     def flops(self, inputs: Types, outputs: Types) -> int:
@@ -144,7 +154,8 @@ class Extreme(Pool):
 
     def kernel(self, x: Array) -> Array:
         counts = self.pooled(TensorType.of(x)).dims[2:]
-        better, worst = (np.minimum, np.inf) if self.smallest else (np.maximum, -np.inf)
+        better = np.minimum if self.smallest else np.maximum
+        worst = bounds(x.dtype)[1 if self.smallest else 0]
         frame = self.frame(x, counts, worst)
         y = np.full((*x.shape[:2], *counts), worst, x.dtype)
         for region in self.regions(counts):
@@ -175,7 +186,8 @@ class MaxPool(Extreme):
     smallest = False
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        if self.extents == types[0].shape[2:] == self.kernel_size and not any(map(any, self.padding)):
+        whole = self.extents == types[0].shape[2:] == self.kernel_size and not any(map(any, self.padding))
+        if whole and types[0].dtype.kind == "f":
             return export.node("GlobalMaxPool", inputs)
         return export.node("MaxPool", inputs, **onnx_attributes(self, types[0]))
 
@@ -189,6 +201,10 @@ class MinPool(Extreme):
     smallest = True
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
+        if types[0].dtype in BYTES:
+            raise UnsupportedOp(
+                f"min_pool of {types[0]} cannot be saved as ONNX, which has no such pool; cast it to float32"
+            )
         largest = export.node("MaxPool", [export.node("Neg", inputs)], **onnx_attributes(self, types[0]))
         return export.node("Neg", [largest])
 
@@ -238,12 +254,12 @@ def attributes(
 def max_pool(
     x: Tensor, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
 ) -> Tensor:
-    """The largest element of each window; padding counts as -inf, and NaN wins.
+    """The largest element of each window; padding never wins, and NaN always does.
 
     The gradient goes to the first largest element in row-major order.
 
     Args:
-        x: [N, C, *spatial], floating.
+        x: [N, C, *spatial], floating, int8 or uint8.
         kernel: size of the window: one number, or one per spatial axis.
         stride: the same; by default the windows lie side by side.
         padding: one number, one number or (front, behind) pair per axis, "same", "same_lower" or
@@ -290,11 +306,6 @@ def attributes_from_onnx(node: Any, x: TensorType) -> dict[str, Any]:
         node.get("dilations", 1),
         bool(node.get("ceil_mode", 0)),
     )
-
-
-@from_onnx("MaxPool")
-def _max_pool(node: Any, x: Tensor) -> Tensor:
-    return apply(MaxPool(**attributes_from_onnx(node, type_of(x))), x)
 
 
 @from_onnx("GlobalMaxPool")

@@ -17,6 +17,7 @@ from tinygraph.ops.base import (
     Types,
     apply,
     family,
+    floating,
     from_onnx,
     gradient_not_in_onnx,
     register,
@@ -58,6 +59,7 @@ class AvgPool(Average):
     onnx = ("AveragePool",)
 
     def infer(self, x: TensorType) -> TensorType:
+        floating(x)
         return self.pooled(x)
 
     def flops(self, inputs: Types, outputs: Types) -> int:
@@ -106,6 +108,7 @@ class AvgPoolGrad(Average):
     size: tuple[Dim, ...] = ()
 
     def infer(self, g: TensorType) -> TensorType:
+        floating(g)
         x = g.with_shape((*g.shape[:2], *self.size))
         if self.pooled(x) != g:
             raise ShapeError(f"the windows are {self.pooled(x)}, the cotangent is {g}")

@@ -14,8 +14,8 @@ import numpy as np
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
 from tinygraph.kernels.pool_scatter import Scatter
-from tinygraph.ops.base import Prepared, Types, apply, family, gradient_not_in_onnx, register
-from tinygraph.ops.pool import Pool
+from tinygraph.ops.base import Prepared, Types, apply, family, floating, gradient_not_in_onnx, register
+from tinygraph.ops.pool import Pool, bounds
 
 __all__: list[str] = []
 
@@ -39,9 +39,10 @@ class Winners(Pool):
     def winners(self, x: Array, counts: Sequence[int]) -> Array:
         """The number of the tap that wins each window."""
         score = -x if self.smallest else x
-        frame = self.frame(score, counts, -np.inf)
+        worst = bounds(x.dtype)[0]
+        frame = self.frame(score, counts, worst)
         inside = self.frame(np.ones((1, 1, *x.shape[2:]), bool), counts, False)
-        best = np.full((*x.shape[:2], *counts), -np.inf, x.dtype)
+        best = np.full((*x.shape[:2], *counts), worst, x.dtype)
         winner = np.full(best.shape, -1, np.int32)
         for number, region in enumerate(self.regions(counts)):
             tap = frame[region]
@@ -62,6 +63,7 @@ class ExtremeGrad(Winners):
     name = "max_pool_grad"
 
     def infer(self, x: TensorType, g: TensorType) -> TensorType:
+        floating(x)
         if self.pooled(x) != g:
             raise ShapeError(f"the windows are {self.pooled(x)}, the cotangent is {g}")
         return x
@@ -104,6 +106,7 @@ class ExtremeGather(Winners):
     name = "max_pool_gather"
 
     def infer(self, x: TensorType, t: TensorType) -> TensorType:
+        floating(x)
         if x != t:
             raise ShapeError(f"the array to pick from is {t}, the array that was pooled is {x}")
         return self.pooled(x)

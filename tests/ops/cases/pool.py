@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.ops.cases.quantize import whole
 from tests.ops.counted import Counted
 from tests.ops.harness import Array, Case, Input, N, distinct, fixed, maximum, minimum, real
 from tinygraph.ops.pool import MaxPool, MinPool, Pool
@@ -160,6 +161,9 @@ CASES = [
         for op in (MaxPool, MinPool)
         for label, g, x in special()
     ),
+    Case(MaxPool(**RESNET), [whole(np.int8, N, 2, 5, 4, low=-128, high=-120)], extreme, "signed bytes"),
+    Case(MaxPool(**RESNET), [whole(np.uint8, N, 2, 5, 4, low=0, high=255)], extreme, "bytes"),
+    Case(MaxPool((3, 2)), [whole(np.uint8, N, 2, 3, 2, low=0, high=255)], extreme, "global of bytes"),
     Case(MaxPool((3, 3), stride=(2, 2), ceil_mode=True), [distinct(1, 1, 2, 4)], extreme, "ceil, window larger"),
     Case(MaxPool((3, 2), stride=(3, 2)), [distinct(N, 2, 3, 2)], extreme, "global"),
     *(
