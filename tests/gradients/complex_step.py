@@ -23,6 +23,11 @@ REAL_ONLY = {
     "sign": "the sign of a complex number is its direction",
     "softplus": "NumPy has no logaddexp of complex numbers",
     "squared_norm": "it sums as float64",
+    "erf": "its polynomials are of the modulus",
+    "gelu": "it is made of erf",
+    "swish": "it takes the modulus, so as not to overflow",
+    "mish": "NumPy has no logaddexp of complex numbers",
+    **dict.fromkeys(("floor", "ceil", "mod"), "NumPy has it for real numbers only"),
     **dict.fromkeys(
         ("avg_pool", "avg_pool_grad", "max_pool", "min_pool", "max_pool_gather", "max_pool_grad"),
         "it asks its shape rule for the windows, which refuses complex numbers",

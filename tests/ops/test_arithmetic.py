@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests.ops.checks import execute
 from tinygraph import ops
 from tinygraph.autodiff import vjp_graph
 from tinygraph.errors import ShapeError
+from tinygraph.ops.clip import Clip
 
 
 def gradients(function: Any, *arrays: Any, cotangent: Any = 1.0) -> list[Any]:
@@ -35,6 +37,19 @@ def test_other_activations_at_0() -> None:
     assert gradients(lambda x: ops.leaky_relu(x, 0.25), [-1.0, 0.0, 2.0]) == [[0.25, 0.25, 1]]
     assert gradients(lambda x: ops.elu(x, 0.5), [0.0, 2.0]) == [[0.5, 1]]
     assert gradients(ops.prelu, [-3.0, 0.0, 2.0], [0.25]) == [[0.25, 0.25, 1], [-3]]
+
+
+def test_the_derivative_of_clip_at_its_bounds_is_0() -> None:
+    assert gradients(lambda x: ops.clip(x, 0, 6), [-1.0, 0.0, 3.0, 6.0, 7.0]) == [[0, 0, 1, 0, 0]]
+    assert gradients(lambda x: ops.clip(x, 2, 1), [0.0, 1.0, 1.5, 3.0]) == [[0, 0, 0, 0]]
+    assert gradients(ops.hard_sigmoid, [-3.0, 0.0, 3.0]) == [[0, 1 / 6, 0]]
+    assert gradients(ops.hard_swish, [-4.0, -3.0, 0.0, 3.0, 4.0]) == [[0, 0, 0.5, 1, 1]]
+
+
+def test_powers_of_0_and_to_0_have_finite_gradients() -> None:
+    assert gradients(ops.pow, [0.0, 0.0, 0.0, -2.0], [0.0, 1.0, 2.0, 0.0])[0] == [0, 1, 0, 0]
+    assert gradients(ops.pow, [0.0, 0.0, 1.0], [1.0, 2.0, 3.0])[1] == [0, 0, 0]
+    assert gradients(lambda x: ops.pow(x, np.array([2, 3])), [-3.0, -2.0]) == [[-6, 12]]
 
 
 def test_maximum_and_minimum_split_ties_in_half() -> None:
@@ -102,6 +117,42 @@ def test_whole_numbers_that_do_not_fit_are_refused_and_never_wrapped(number: Any
             tg.trace(lambda x, f=function: f(x, number), tg.Spec((2,), np.uint8))
 
 
+@pytest.mark.parametrize(("dtype", "units"), [(np.float32, 7), (np.float64, 4)])
+def test_erf_is_right_to_a_few_units_in_the_last_place(dtype: Any, units: int) -> None:
+    x = np.concatenate([np.linspace(-7, 7, 20001), np.geomspace(1e-30, 7, 1001)]).astype(dtype)
+    wanted = np.array([math.erf(v) for v in x])
+    y = ops.erf(x)
+    assert np.all(np.abs(y - wanted) <= units * np.spacing(np.abs(wanted).astype(dtype)))
+    assert np.abs(y).max() == 1
+
+
+def test_half_precision_is_computed_in_single() -> None:
+    x = np.linspace(-4, 4, 81).astype(np.float16)
+    for function in (ops.erf, ops.gelu):
+        y = function(x)
+        assert y.dtype == np.float16
+        np.testing.assert_allclose(y, function(x.astype(np.float64)), rtol=2e-3, atol=2e-3)
+
+
+def test_clip_of_half_precision_takes_bounds_that_it_cannot_hold() -> None:
+    x = np.array([-np.inf, -2, 65504, np.inf], np.float16)
+    assert ops.clip(x, -3.4e38, 3.4e38).tolist() == x.tolist()
+
+
+def test_powers_have_the_dtype_of_the_base() -> None:
+    for base in (np.int8, np.int64, np.float16, np.float32, np.float64):
+        for exponent in (np.uint8, np.int64, np.float16, np.float64):
+            y = ops.pow(np.array([1, 2, 3], base), np.array([0, 2, 4], exponent))
+            assert y.dtype == base
+            assert y.tolist() == [1, 4, 81]
+
+
+def test_shifts_of_signed_numbers_keep_the_sign_to_the_right() -> None:
+    a, b = np.array([-128, -1, 77, -77, 77, -77, 1], np.int8), np.array([1, 7, 3, 3, 8, -1, 7], np.int8)
+    assert ops.bit_shift(a, b, "right").tolist() == [-64, -1, 9, -10, 0, -1, 0]
+    assert ops.bit_shift(a, b, "left").tolist() == [0, -128, 104, -104, 0, 0, -128]
+
+
 def test_integers_divide_towards_zero_in_graphs_of_onnx_only() -> None:
     a, b = np.array([7, -7]), np.array([2, 2])
     assert ops.base.apply(ops.base.OPS["div"](), a, b).tolist() == [3, -3]
@@ -125,11 +176,23 @@ def test_integers_divide_towards_zero_in_graphs_of_onnx_only() -> None:
         (lambda: ops.where(np.ones(2), np.ones(2), 0), "the condition must be bool, got float64"),
         (lambda: ops.prelu(np.ones((2, 3)), np.ones(2)), r"wants a weight of shape \[1\] or \[3\]"),
         (lambda: ops.prelu(np.ones(()), np.ones(1)), "at least one dimension"),
+        (lambda: ops.clip(np.ones(2, np.int8), 0.5), "the bound 0.5 is no int8"),
+        (lambda: ops.clip(np.ones(2, np.int8), high=200), "the bound 200 is no int8"),
+        (lambda: ops.base.apply(Clip(), np.ones(2)), "wants a bound: give low, high or both"),
+        (lambda: ops.clip(np.array([True]), 0), "wants numbers, got bool"),
+        (lambda: ops.gelu(np.ones(2), "erf"), "approximate must be 'none' or 'tanh', got 'erf'"),
+        (lambda: ops.celu(np.ones(2), 0), "alpha must be positive, got 0"),
+        (lambda: ops.pow(np.array([True]), np.ones(1)), "wants numbers, got bool"),
+        (lambda: ops.is_nan(np.ones(2, np.int64)), "wants floating-point inputs, got int64"),
+        (lambda: ops.logical_and(np.ones(2), np.ones(2)), "wants booleans, got float64; compare"),
+        (lambda: ops.bitwise_or(np.ones(2), np.ones(2)), "wants integers, got float64"),
+        (lambda: ops.bit_shift(np.ones(2, np.int8), 1, "up"), "the direction must be 'left' or 'right', got 'up'"),
+        (lambda: ops.bit_cast(np.ones(2), np.float32), "float64 and float32 have different numbers of bits"),
+        (lambda: ops.bit_cast(np.ones(2), "floaty"), "'floaty' is not a dtype"),
         (lambda: ops.cast(np.ones(2), "floaty"), "'floaty' is not a dtype"),
         (lambda: ops.sum(np.ones((2, 3)), 2), "there is no axis 2 in 2 dimensions"),
         (lambda: ops.sum(np.ones((2, 3)), (0, -2)), "not rising and different"),
         (lambda: ops.max(np.ones((2, 0)), 1), "no largest of no numbers"),
-        (lambda: ops.max(np.array([True])), "wants numbers, got bool"),
         (lambda: ops.sum(np.array([True])), "wants numbers, got bool"),
         (lambda: ops.mean(np.ones(2, np.int64)), "wants floating-point inputs"),
     ],

@@ -34,8 +34,10 @@ def hard_sigmoid(x: Array, y: Array, alpha: float, beta: float) -> None:
 
 
 def hard_swish(x: Array, y: Array, gate: Array) -> None:
-    """y = x * hard_sigmoid(x / 6 + 1 / 2)."""
-    hard_sigmoid(x, gate, 1 / 6, 0.5)
+    """y = x * (x + 3) / 6, the quotient brought into [0, 1]; x + 3 is exact where it is small."""
+    np.add(x, 3, out=gate)
+    np.multiply(gate, 1 / 6, out=gate)
+    np.clip(gate, 0, 1, out=gate)
     np.multiply(x, gate, out=y)
 
 

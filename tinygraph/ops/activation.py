@@ -212,7 +212,7 @@ class HardSwish(Unary):
     flops = per_output(5)
 
     def kernel(self, x: Array) -> Array:
-        y: Array = x * np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1)
+        y: Array = x * np.clip((x + x.dtype.type(3)) / x.dtype.type(6), 0, 1)  # x + 3 is exact where it is small
         return y
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:

@@ -49,7 +49,7 @@ class Pow(Op):
         return TensorType(broadcast(a.shape, b.shape), a.dtype)
 
     def kernel(self, a: Array, b: Array) -> Array:
-        if a.dtype.kind == "f":
+        if a.dtype.kind not in "iu":
             y: Array = np.power(a, b).astype(a.dtype, copy=False)
         elif b.dtype.kind == "f":
             y = np.power(a.astype(np.float64), b.astype(np.float64)).astype(a.dtype)
