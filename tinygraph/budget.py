@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tinygraph.errors import BudgetError, UsageError
+
+if TYPE_CHECKING:
+    from tinygraph.ir import Graph
 
 
 @dataclass(frozen=True)
@@ -41,3 +45,17 @@ class Budget:
 
 
 DEFAULT = Budget()
+
+
+def check_work(graph: Graph, budget: Budget) -> None:
+    """Looks at the types of a graph whose dimensions all have numbers, before anything is made of it.
+
+    Raises:
+        BudgetError: an array or all the arithmetic together would exceed the budget.
+    """
+    operations = 0
+    for node in graph.nodes:
+        for value in node.outputs:
+            budget.check_bytes(value.type.nbytes, f"{node.op.name} {node.name!r} makes")
+        operations += node.op.flops(node.input_types, node.output_types) + sum(t.size for t in node.output_types)
+    budget.check_operations(operations, "a run takes")

@@ -9,7 +9,7 @@ import onnx
 
 from tinygraph.errors import BudgetError, ModelFormatError, UnsupportedOp
 from tinygraph.ir import Symbol, TensorType, Where
-from tinygraph.onnx import DEFAULT_DOMAIN, function, metadata
+from tinygraph.onnx import DEFAULT_DOMAIN, function, legacy, metadata
 from tinygraph.onnx.node import OnnxNode, label
 from tinygraph.ops.base import IMPORTERS
 from tinygraph.tensor import Tensor
@@ -136,8 +136,10 @@ class Body:
 
     def _call(self, reader: Any, proto: onnx.NodeProto, inputs: list[Any]) -> Sequence[Any]:
         opset = self._opsets[""]
-        node = OnnxNode(proto, opset, inputs, self._read, self)
         self._model.check(proto, opset)
+        if opset < 7:
+            proto, inputs = legacy.aligned(proto, inputs)
+        node = OnnxNode(proto, opset, inputs, self._read, self)
         self._follow(proto)
         result = reader(node, *inputs)
         results = list(result) if isinstance(result, tuple) else [result]

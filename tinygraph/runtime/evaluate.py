@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import UsageError
-from tinygraph.ir import Array, Graph, Node, TensorType, Value
+from tinygraph.ir import Array, Graph, Node, Symbol, TensorType, Value
 from tinygraph.ops.base import Op
 from tinygraph.runtime.lifetimes import lifetimes
 from tinygraph.runtime.signature import Signature
@@ -60,14 +60,17 @@ def walk(graph: Graph, live: dict[Value, Array], op: Callable[[Op], Op] = lambda
     Yields:
         Each node, when its results are there.
     """
+    found: dict[str, int] = {}  # sizes that come out only now
     for node, dying in zip(graph.nodes, lifetimes(graph), strict=True):
         try:
-            made = op(node.op).kernel(*[live[v] for v in node.inputs])
+            made = op(node.op.bind(found) if found else node.op).kernel(*[live[v] for v in node.inputs])
         except Exception as error:
             error.add_note(f"in {node!r}{node.where.phrase}")
             raise
-        outputs = made if isinstance(made, tuple) else (made,)
-        live |= zip(node.outputs, map(np.asarray, outputs), strict=True)
+        outputs = [np.asarray(a) for a in (made if isinstance(made, tuple) else (made,))]
+        live |= zip(node.outputs, outputs, strict=True)
+        for value, array in zip(node.outputs, outputs, strict=True):
+            found |= {d: n for d, n in zip(value.type.shape, array.shape, strict=True) if isinstance(d, Symbol)}
         yield node
         for value in dying:
             del live[value]

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 import tinygraph
+from tinygraph.budget import DEFAULT, Budget, check_work
 from tinygraph.errors import UsageError
 from tinygraph.ir import Array, Graph, TensorType, Value
 from tinygraph.runtime.frame import Arenas
 from tinygraph.runtime.plan import Memory, Plan
 from tinygraph.runtime.signature import Binding, Signature
+from tinygraph.runtime.stages import Staged, found_sizes
 from tinygraph.runtime.state import check, guarded, next_values
 from tinygraph.runtime.threads import count as count_threads
 from tinygraph.runtime.threads import limit as limit_threads
@@ -31,6 +33,7 @@ def compile(
     *specs: Spec | TensorType,
     passes: str | Sequence[Any] = "inference",
     threads: int | None = None,
+    budget: Budget = DEFAULT,
 ) -> Session:
     """Makes a graph, a module or a function ready to run.
 
@@ -39,16 +42,18 @@ def compile(
         specs: of the inputs of a module or function.
         passes: what tinygraph.optimize takes: "inference", "none", or a list of passes.
         threads: that a call may use; by default as many as there are cores for this process.
+        budget: memory and arithmetic operations that a call may take.
 
     Raises:
         UsageError: specs beside a graph, or fewer than one thread.
         ShapeError, TraceError: the module cannot be traced.
+        BudgetError: a call would take more than the budget. Where sizes are open, the call raises it.
     """
     if not isinstance(source, Graph):
         source = trace(source, *specs)
     elif specs:
         raise UsageError("a graph has its specs already: give them only with a module or function")
-    return Session(tinygraph.optimize(source, passes), threads)
+    return Session(tinygraph.optimize(source, passes), threads, budget=budget)
 
 
 class Session:
@@ -70,6 +75,7 @@ class Session:
         state: a writable array, C-contiguous, for some of the graph's params and buffers.
         guard: names of outputs, or values of the graph, that must be finite before any state is
             written, such as the loss and the gradients.
+        budget: memory and arithmetic operations that a call may take; None for any.
 
     Attributes:
         graph: the graph that runs.
@@ -78,6 +84,7 @@ class Session:
     Raises:
         UsageError: fewer than one thread, state that does not fit the graph, or nothing by the
             name of a guard.
+        BudgetError: a call would take more than the budget.
     """
 
     def __init__(
@@ -86,11 +93,13 @@ class Session:
         threads: int | None = None,
         state: Mapping[Value, Array] | None = None,
         guard: Collection[str | Value] = (),
+        budget: Budget | None = None,
     ) -> None:
         self.graph = graph
         self.threads = count_threads(threads)
         self._state = dict(state or {})
         self._guard = tuple(guard)
+        self._budget = budget
         check(graph, self._state)
         guarded(graph, self._guard)
         renewed = {v.name for v in next_values(graph, self._state)}
@@ -103,8 +112,12 @@ class Session:
         self._arenas = Arenas()
         self._lock = Lock()
         self._turn: AbstractContextManager[Any] = Lock() if self._state else nullcontext()
-        if not graph.symbols:
+        self._staged = Staged(self._loaded, self._part) if found_sizes(graph) else None
+        if not graph.symbols and self._staged is None:
             self._plan(())
+
+    def _part(self, graph: Graph) -> Session:
+        return Session(graph, self.threads, budget=self._budget)
 
     @property
     def memory(self) -> Memory:
@@ -113,6 +126,8 @@ class Session:
         Raises:
             UsageError: dimensions are open, and with them the answer.
         """
+        if self._staged is not None:
+            raise UsageError("memory depends on sizes that are found only when the graph runs")
         if self.graph.symbols:
             names = ", ".join(self.graph.symbols)
             raise UsageError(f"memory depends on {names}: compile graph.bind({self.graph.symbols[0]}=...) instead")
@@ -127,10 +142,15 @@ class Session:
             DivergenceError: a guarded value is not finite; the state is as it was.
         """
         arrays = self._signature.arrays(args, named)
-        plan = self._plan(self._signature.bind(arrays))
+        binding = self._signature.bind(arrays)
         # Kernels divide their work among threads themselves; BLAS would only get in their way.
-        with self._turn, limit_threads(1), np.errstate(all="ignore"):
-            outputs = plan.run(arrays)
+        if self._staged is not None:
+            with limit_threads(1), np.errstate(all="ignore"):
+                outputs = self._staged.run(arrays, dict(binding))
+        else:
+            plan = self._plan(binding)
+            with self._turn, limit_threads(1), np.errstate(all="ignore"):
+                outputs = plan.run(arrays)
         return outputs[0] if len(outputs) == 1 else dict(zip(self._names, outputs, strict=True))
 
     def _plan(self, binding: Binding) -> Plan:
@@ -139,7 +159,11 @@ class Session:
             if plan is None:
                 graph = self._loaded.bind(**dict(binding))
                 weights = {v: graph.array(v) for v in graph.data if v not in self._state}
+                if self._budget is not None:
+                    check_work(graph, self._budget)
                 plan = Plan(graph, weights, self.threads, self._state, self._guard, self._arenas)
+                if self._budget is not None:
+                    self._budget.check_bytes(plan.memory.total, "a run takes")
                 self._plans[binding] = plan
                 if len(self._plans) > _MAX_PLANS:
                     self._plans.popitem(last=False)

@@ -1,0 +1,141 @@
+"""The backend interface of the onnx package: `prepare(model).run(inputs)`.
+
+A graph of tinygraph is static, but an ONNX model may take a shape as an input. Such inputs are found
+when the model is loaded, and a session is made for each set of their numbers; those used last are kept.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx.backend.base import Backend, BackendRep, namedtupledict
+
+from tinygraph.budget import DEFAULT, Budget
+from tinygraph.errors import UnsupportedOp, UsageError
+from tinygraph.ir import Array
+from tinygraph.onnx.load import from_proto
+from tinygraph.runtime.session import Session, compile
+
+_MOST_SESSIONS = 8
+
+
+class TinygraphBackend(Backend):
+    """Runs ONNX models on the CPU with NumPy."""
+
+    @classmethod
+    def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **options: Any) -> PreparedModel:
+        """Makes a model ready to run.
+
+        Args:
+            model: as onnx has loaded it, with its numbers inside.
+            device: "CPU".
+            options: `passes`, `threads` and `budget`, as tinygraph.compile takes them.
+
+        Raises:
+            UsageError: another device.
+            ModelFormatError, UnsupportedOp, BudgetError: see tinygraph.load.
+        """
+        if not cls.supports_device(device):
+            raise UsageError(f"there is no device {device!r}; there is CPU")
+        return PreparedModel(model, **options)
+
+    @classmethod
+    def run_node(cls, node: Any, inputs: Any, device: str = "CPU", outputs_info: Any = None, **options: Any) -> Any:
+        """Runs a single node, as a model of the newest opset."""
+        arrays = [np.asarray(a) for a in inputs]
+        names = [name for name in node.input if name]
+        infos = [
+            onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            for name, a in zip(names, arrays, strict=True)
+        ]
+        outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
+        graph = onnx.helper.make_graph([node], "node", infos, outputs)
+        return cls.run_model(onnx.helper.make_model(graph), arrays, device, **options)
+
+    @classmethod
+    def supports_device(cls, device: str) -> bool:
+        """Whether the device is the CPU."""
+        return device == "CPU"
+
+
+class PreparedModel(BackendRep):
+    """A model that is ready to run.
+
+    Args:
+        model: as onnx has loaded it.
+        passes, threads, budget: as tinygraph.compile takes them.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        passes: str | Sequence[Any] = "inference",
+        threads: int | None = None,
+        budget: Budget = DEFAULT,
+    ) -> None:
+        initialized = {t.name for t in model.graph.initializer}
+        self._model = model
+        self._options: dict[str, Any] = {"passes": passes, "threads": threads, "budget": budget}
+        self._inputs = [info.name for info in model.graph.input if info.name not in initialized]
+        self._outputs = [info.name for info in model.graph.output]
+        self._deciding: list[str] = []  # inputs that decide shapes
+        self._sessions: OrderedDict[Any, Session] = OrderedDict()
+        try:
+            self._sessions[()] = self._session({})
+        except UnsupportedOp as error:
+            if not error.inputs:
+                raise
+            self._deciding += error.inputs
+
+    def run(self, inputs: Any, **options: Any) -> Any:
+        """The outputs, in order and by name, for arrays in order or by name.
+
+        Raises:
+            UsageError, ShapeError: the arrays do not fit.
+            UnsupportedOp: the model cannot run with them.
+        """
+        if isinstance(inputs, np.ndarray):
+            inputs = [inputs]
+        named = inputs if isinstance(inputs, Mapping) else dict(zip(self._inputs, inputs, strict=False))
+        arrays = {name: np.asarray(a) for name, a in named.items()}
+        session = self._fitting(arrays)
+        made = session(**{v.name: arrays[v.name] for v in session.graph.inputs})
+        outputs = list(made.values()) if isinstance(made, dict) else [made]
+        return namedtupledict("Outputs", self._outputs)(*outputs)
+
+    def _fitting(self, arrays: Mapping[str, Array]) -> Session:
+        """The session for these numbers of the inputs that decide shapes."""
+        while True:
+            missing = [name for name in self._deciding if name not in arrays]
+            if missing:
+                raise UsageError(f"missing: {', '.join(missing)}; the inputs are {', '.join(self._inputs)}")
+            bind = {name: arrays[name] for name in self._deciding}
+            key = tuple((a.shape, a.dtype.str, a.tobytes()) for a in bind.values())
+            if key in self._sessions:
+                self._sessions.move_to_end(key)
+                return self._sessions[key]
+            try:
+                self._sessions[key] = self._session(bind)
+            except UnsupportedOp as error:
+                new = [name for name in error.inputs if name not in self._deciding]
+                if not new:
+                    raise
+                self._deciding += new
+                continue
+            if len(self._sessions) > _MOST_SESSIONS:
+                self._sessions.popitem(last=False)
+
+    def _session(self, bind: Mapping[str, Array]) -> Session:
+        graph = from_proto(self._model, bind, self._options["budget"])
+        return compile(graph, **self._options)
+
+
+is_compatible = TinygraphBackend.is_compatible
+prepare = TinygraphBackend.prepare
+run_model = TinygraphBackend.run_model
+run_node = TinygraphBackend.run_node
+supports_device = TinygraphBackend.supports_device

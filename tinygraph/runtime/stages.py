@@ -1,0 +1,128 @@
+"""Graphs in which some sizes come out only while they run: how many boxes are left, how many numbers are not zero.
+
+Such a graph is cut into stages. Within a stage all sizes are known when it starts, so that it is an
+ordinary graph with open dimensions, planned for each set of their numbers. Between two stages stand
+the nodes that find sizes; they run with their plain kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from tinygraph.ir import Array, Graph, Node, Symbol, Value
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a graph.
+
+    Attributes:
+        graph: what can be planned; its inputs and outputs bear the names of values of the whole.
+        finders: nodes behind it whose results have sizes that they find themselves.
+    """
+
+    graph: Graph
+    finders: tuple[Node, ...]
+
+
+def found_sizes(graph: Graph) -> set[Symbol]:
+    """The dimensions that are neither numbers nor told by the inputs."""
+    symbols = {d for node in graph.nodes for t in node.output_types for d in t.shape if isinstance(d, Symbol)}
+    return symbols - set(graph.symbols)
+
+
+def cut(graph: Graph) -> list[Stage]:
+    """The stages of a graph, in order."""
+    level: dict[Value | Symbol, int] = dict.fromkeys(graph.symbols, 0)
+    carriers: dict[Symbol, Value] = {}  # values that show the number of a symbol
+    for value in graph.inputs:
+        carriers |= {d: value for d in value.type.shape if isinstance(d, Symbol) and d not in carriers}
+    planned: dict[int, list[Node]] = {}
+    finders: dict[int, list[Node]] = {}
+    for node in graph.nodes:
+        new = {d: v for v in node.outputs for d in v.type.shape if isinstance(d, Symbol) and d not in level}
+        here = max((level.get(each, 0) for each in (*node.inputs, *_symbols(node))), default=0)
+        (finders if new else planned).setdefault(here, []).append(node)
+        level |= dict.fromkeys((*node.outputs, *new), here + 1 if new else here)
+        carriers |= new
+    last = max((*planned, *finders), default=0)
+    return list(_stages(graph, planned, finders, carriers, last))
+
+
+def _symbols(node: Node) -> Iterator[Symbol]:
+    """The names of dimensions in the attributes of an op and in the types of its results."""
+    for field in fields(node.op):  # type: ignore[arg-type]  # every op is a dataclass
+        held = getattr(node.op, field.name)
+        yield from (d for d in (held if isinstance(held, tuple) else (held,)) if isinstance(d, Symbol))
+    yield from (d for t in node.output_types for d in t.shape if isinstance(d, Symbol))
+
+
+def _stages(
+    graph: Graph,
+    planned: Mapping[int, list[Node]],
+    finders: Mapping[int, list[Node]],
+    carriers: Mapping[Symbol, Value],
+    last: int,
+) -> Iterator[Stage]:
+    wanted = {v for _, v in graph.outputs}  # behind the stage in hand, which is found from the last to the first
+    stages: list[Stage] = []
+    for number in range(last, -1, -1):
+        nodes, behind = planned.get(number, []), tuple(finders.get(number, []))
+        wanted -= {v for node in behind for v in node.outputs}
+        wanted |= {v for node in behind for v in node.inputs}
+        made = {v: None for node in nodes for v in node.outputs}
+        results = [v for v in made if v in wanted]
+        wanted -= made.keys()
+        read = dict.fromkeys(v for node in nodes for v in node.inputs if v not in made)
+        shown = {d for v in read if v not in graph.data for d in v.type.shape}
+        hidden = {d for node in nodes for d in _symbols(node)} - shown
+        read |= dict.fromkeys(carriers[d] for d in sorted(hidden))
+        data = {v: graph.data[v] for v in read if v in graph.data}
+        sources = [v for v in read if v not in graph.data]
+        wanted.update(sources)
+        inputs = {v: replace(v, kind="input") for v in sources}
+        moved = tuple(replace(n, inputs=tuple(inputs.get(v, v) for v in n.inputs)) for n in nodes)
+        outputs = tuple((v.name, v) for v in results)
+        stages.append(Stage(Graph(tuple(inputs.values()), moved, outputs, data, graph.mode), behind))
+    yield from reversed(stages)
+
+
+class Staged:
+    """Runs a graph stage by stage.
+
+    Args:
+        graph: some of its sizes are found while it runs.
+        make: makes the session of a stage.
+    """
+
+    def __init__(self, graph: Graph, make: Callable[[Graph], Any]) -> None:
+        self._graph = graph
+        self._stages = [(make(stage.graph), stage) for stage in cut(graph)]
+
+    def run(self, inputs: Sequence[Array], dims: Mapping[str, int]) -> list[Array]:
+        """The arrays of the outputs, in order."""
+        live: dict[str, Array] = {v.name: a for v, a in zip(self._graph.inputs, inputs, strict=True)}
+        live |= {v.name: self._graph.array(v) for v in self._graph.data}
+        numbers = dict(dims)
+        for session, stage in self._stages:
+            if stage.graph.outputs:
+                made = session(**{v.name: live[v.name] for v in stage.graph.inputs})
+                live |= made if isinstance(made, dict) else {stage.graph.outputs[0][0]: made}
+            for node in stage.finders:
+                arrays = find(node, [live[v.name] for v in node.inputs], numbers)
+                live |= zip((v.name for v in node.outputs), arrays, strict=True)
+        return [np.array(live[v.name]) for _, v in self._graph.outputs]
+
+
+def find(node: Node, inputs: Sequence[Array], numbers: dict[str, int]) -> list[Array]:
+    """Runs the plain kernel of a node; the sizes that it finds are added to the numbers."""
+    made = node.op.bind(numbers).kernel(*inputs)
+    arrays = [np.asarray(a) for a in (made if isinstance(made, tuple) else (made,))]
+    for array, type in zip(arrays, node.output_types, strict=True):
+        numbers |= {d: n for d, n in zip(type.shape, array.shape, strict=True) if isinstance(d, Symbol)}
+    return arrays
+
