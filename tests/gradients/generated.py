@@ -17,6 +17,7 @@ from tests.ops.harness import Case, Input, booleans, distinct, key, labels, posi
 from tinygraph.ops.activation import Elu, LeakyRelu
 from tinygraph.ops.arithmetic import Add, Div, Maximum, Minimum, Mul, Sub, Where
 from tinygraph.ops.base import Op
+from tinygraph.ops.cross_entropy import CrossEntropy
 from tinygraph.ops.dropout import Dropout
 from tinygraph.ops.elementwise import Cast, Exp, Log, Neg, Relu, Sigmoid, Softplus, Sqrt, Tanh
 from tinygraph.ops.index import Concat, Slice, SliceGrad
@@ -28,7 +29,7 @@ from tinygraph.ops.prelu import PRelu
 from tinygraph.ops.reduce import Max, Mean, Sum
 from tinygraph.ops.shape import BroadcastTo, Reshape, Transpose
 from tinygraph.ops.sign import Abs, Sign
-from tinygraph.ops.softmax import CrossEntropy, LogSoftmax, Softmax
+from tinygraph.ops.softmax import LogSoftmax, Softmax
 
 # ---- movements ----
 

@@ -1,4 +1,4 @@
-"""Softmax, maxout and cross-entropy: what is refused, huge logits, ignored labels, ONNX's variants."""
+"""Softmax, hardmax, maxout and cross-entropy: what is refused, huge logits, ignored labels, ONNX's variants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.ops.checks import close, execute
 from tests.ops.test_onnx_forms import model
 from tinygraph import ops
 from tinygraph.autodiff import vjp_graph
-from tinygraph.errors import ShapeError, UnsupportedOp, UsageError
+from tinygraph.errors import ModelFormatError, ShapeError, UsageError
 
 X = np.random.default_rng(0).standard_normal((2, 6, 3)).astype(np.float32)
 LABELS = np.array([[0, 5, 2], [1, 1, 4]])
@@ -102,6 +102,13 @@ FORMS = [
     ("SoftmaxCrossEntropyLoss", 13, [X, LABELS], {"reduction": "sum"}),
     ("SoftmaxCrossEntropyLoss", 13, [X, LABELS], {}),
     ("SoftmaxCrossEntropyLoss", 13, [X, LABELS], {"ignore_index": 1}),
+    ("NegativeLogLikelihoodLoss", 13, [X, LABELS], {"reduction": "none"}),
+    ("NegativeLogLikelihoodLoss", 13, [X, LABELS], {}),
+    ("NegativeLogLikelihoodLoss", 13, [X, LABELS], {"reduction": "sum", "ignore_index": 1}),
+    ("NegativeLogLikelihoodLoss", 13, [X, LABELS, X[0, :, 0]], {}),
+    ("NegativeLogLikelihoodLoss", 13, [X, LABELS, X[0, :, 0]], {"ignore_index": 5}),
+    ("Hardmax", 13, [X], {"axis": 0}),
+    ("Hardmax", 13, [X], {}),
 ]
 
 
@@ -112,7 +119,7 @@ def test_forms_of_onnx(op_type: str, opset: int, inputs: list[Any], attributes: 
     close(execute(tg.load(content), [X]), wanted, 1e-6, op_type)
 
 
-@pytest.mark.parametrize("op_type", ["Softmax", "LogSoftmax"])
+@pytest.mark.parametrize("op_type", ["Softmax", "LogSoftmax", "Hardmax"])
 @pytest.mark.parametrize("axis", [None, 0, 1, 2])
 def test_before_opset_13_softmax_goes_over_all_axes_from_the_given_one(op_type: str, axis: int | None) -> None:
     content = model(op_type, [X], 11, **({} if axis is None else {"axis": axis}))
@@ -120,9 +127,28 @@ def test_before_opset_13_softmax_goes_over_all_axes_from_the_given_one(op_type: 
     flat = X.reshape(int(np.prod(X.shape[:first])), -1).astype(np.float64)
     e = np.exp(flat)
     wanted = (e / e.sum(1, keepdims=True)).reshape(X.shape)
-    close(execute(tg.load(content), [X]), [wanted if op_type == "Softmax" else np.log(wanted)], 1e-6, op_type)
+    largest = np.broadcast_to((e / e.sum(1, keepdims=True)).max(1, keepdims=True), e.shape).reshape(X.shape)
+    of = {"Softmax": wanted, "LogSoftmax": np.log(wanted), "Hardmax": (wanted == largest).astype(np.float32)}
+    close(execute(tg.load(content), [X]), [of[op_type]], 1e-6, op_type)
 
 
-def test_weighted_cross_entropy_of_a_file_is_refused() -> None:
-    with pytest.raises(UnsupportedOp, match="with weights"):
-        tg.load(model("SoftmaxCrossEntropyLoss", [X, LABELS, np.ones(6, np.float32)], 13))
+def test_weights_and_log_probabilities_of_a_file() -> None:
+    """By the formula: each loss times the weight of its label; a mean divides by these weights."""
+    weights = np.array([1, 2, 0.5, 3, 1, 0.25], np.float32)
+    wanted = ops.cross_entropy(X, LABELS) * weights[LABELS]
+    content = model("SoftmaxCrossEntropyLoss", [X, LABELS, weights], 13, reduction="none")
+    close(execute(tg.load(content), [X]), [wanted], 1e-6, "none")
+    kept = LABELS != 1
+    content = model("SoftmaxCrossEntropyLoss", [X, LABELS, weights], 13, ignore_index=1)
+    mean = np.sum(wanted * kept) / np.sum(weights[LABELS] * kept)
+    close(execute(tg.load(content), [X]), [mean], 1e-6, "mean of some")
+    proto = onnx.load_from_string(content)
+    proto.graph.node[0].output.append("logs")
+    proto.graph.output.append(onnx.ValueInfoProto(name="logs"))
+    results = execute(tg.load(proto.SerializeToString()), [X])
+    close(results, [mean, ops.log_softmax(X, 1)], 1e-6, "with log-probabilities")
+
+
+def test_a_reduction_that_is_none_is_refused() -> None:
+    with pytest.raises(ModelFormatError, match="no reduction 'median'"):
+        tg.load(model("NegativeLogLikelihoodLoss", [X, LABELS], 13, reduction="median"))

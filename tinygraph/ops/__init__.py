@@ -12,6 +12,7 @@ from tinygraph.ops.conv import *
 from tinygraph.ops.conv_transpose import *
 from tinygraph.ops.count import *
 from tinygraph.ops.crop import *
+from tinygraph.ops.cross_entropy import *
 from tinygraph.ops.cumulative import *
 from tinygraph.ops.dropout import *
 from tinygraph.ops.einsum import *

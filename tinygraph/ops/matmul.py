@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from tinygraph.errors import ModelFormatError, ShapeError
+import numpy as np
+
+from tinygraph.errors import ModelFormatError, ShapeError, UnsupportedOp
 from tinygraph.ir import Array, Dim, Shape, TensorType
 from tinygraph.kernels.matrix import MatrixProduct
 from tinygraph.ops.arithmetic import add, mul
@@ -21,10 +23,11 @@ from tinygraph.ops.base import (
     from_onnx,
     one_onnx_node,
     register,
+    same_dtype,
     type_of,
 )
 from tinygraph.ops.reduce import sum
-from tinygraph.ops.shape import expand_dims, reshape, squeeze, transpose
+from tinygraph.ops.shape import broadcast, expand_dims, reshape, squeeze, transpose
 
 __all__ = ["linear", "matmul"]
 
@@ -116,7 +119,9 @@ class MatMul(Op):
     traits = frozenset({"linear"})
 
     def infer(self, a: TensorType, b: TensorType) -> TensorType:
-        floating(a, b)
+        dtype = same_dtype(a, b)
+        if dtype.kind not in "iuf":
+            raise ShapeError(f"wants numbers, got {dtype.name}")
         if a.ndim < 2 or b.ndim < 2:
             raise ShapeError(f"wants two matrices or stacks of them, got {a} and {b}")
         if a.shape[-1] != b.shape[-2]:
@@ -135,7 +140,7 @@ class MatMul(Op):
         return a @ b
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
-        if not all(t.is_static for t in types):
+        if not all(t.is_static and t.dtype.kind == "f" for t in types):
             return None
         routine = MatrixProduct(types[0].dims, types[1].dims, workers)
         return Prepared(lambda inputs, outputs, _: routine.run(inputs[0], inputs[1], outputs[0]), 0, "gemm")
@@ -190,7 +195,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     """Matrix product, as NumPy's: stacks of matrices are broadcast, vectors are a row or a column.
 
     Args:
-        a: [..., m, k] or [k], floating.
+        a: [..., m, k] or [k], numbers.
         b: [..., k, n] or [k], of the same dtype.
 
     Returns:
@@ -218,10 +223,11 @@ def _gemm(node: Any, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
     for matrix in (a, b):
         if type_of(matrix).ndim != 2:
             raise ModelFormatError(f"Gemm multiplies two matrices, got {type_of(matrix)}")
-    alpha, beta = node.get("alpha", 1.0), node.get("beta", 1.0)
+    dtype = type_of(a).dtype
+    alpha, beta = (_factor(node, name, dtype) for name in ("alpha", "beta"))
     a = _transposed(a) if node.get("transA", 0) else a
     transposed = bool(node.get("transB", 0))
-    if alpha == 1 and (c is None or (beta == 1 and type_of(c).ndim == 1)):
+    if alpha == 1 and dtype.kind == "f" and (c is None or (beta == 1 and type_of(c).ndim == 1)):
         w = b if transposed else _transposed(b)
         if c is None or type_of(c).shape == type_of(w).shape[:1]:
             return linear(a, w, c)
@@ -229,4 +235,16 @@ def _gemm(node: Any, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
     y = y if alpha == 1 else mul(y, alpha)
     if c is None:
         return y
+    if broadcast(type_of(y).shape, type_of(c).shape) != type_of(y).shape:
+        raise ModelFormatError(f"Gemm adds {type_of(c)} to {type_of(y)}, which it does not fit into")
     return add(y, c if beta == 1 else mul(c, beta))
+
+
+def _factor(node: Any, name: str, dtype: np.dtype[Any]) -> float | int:
+    """Alpha or beta of a Gemm; a whole number beside integers."""
+    factor: float = node.get(name, 1.0)
+    if dtype.kind == "f":
+        return factor
+    if factor % 1:
+        raise UnsupportedOp(f"of integers with {name} = {factor}, which is no whole number")
+    return int(factor)

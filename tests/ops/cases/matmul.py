@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.ops.harness import Array, Case, N, real
+from tests.ops.harness import Array, Case, N, integers, real
 from tinygraph.ops.matmul import Linear, MatMul
 
 
@@ -45,4 +45,6 @@ CASES = [
     Case(MatMul(), [real(N, 2, 3), real(N, 3, 2)], naive_matmul, "stacks"),
     Case(MatMul(), [real(N, 1, 2, 3), real(4, 3, 2)], naive_matmul, "broadcast stacks"),
     Case(MatMul(), [real(3, 4), real(N, 4, 1)], naive_matmul, "matrix by stack"),
+    Case(MatMul(), [integers(N, 2, 3), integers(3, 2)], naive_matmul, "integers"),
+    Case(MatMul(), [real(2, 0), real(0, 3)], naive_matmul, "of no numbers"),
 ]
