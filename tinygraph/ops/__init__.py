@@ -14,6 +14,7 @@ from tinygraph.ops.count import *
 from tinygraph.ops.crop import *
 from tinygraph.ops.cross_entropy import *
 from tinygraph.ops.cumulative import *
+from tinygraph.ops.determinant import *
 from tinygraph.ops.dropout import *
 from tinygraph.ops.einsum import *
 from tinygraph.ops.elementwise import *
@@ -26,6 +27,7 @@ from tinygraph.ops.gelu import *
 from tinygraph.ops.index import *
 from tinygraph.ops.log_sum_exp import *
 from tinygraph.ops.logic import *
+from tinygraph.ops.lp_norm import *
 from tinygraph.ops.lp_pool import *
 from tinygraph.ops.lrn import *
 from tinygraph.ops.matmul import *
