@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import ShapeError, UnsupportedOp
+from tinygraph.errors import ShapeError
 from tinygraph.ir import Array
 from tinygraph.kernels import activation
 from tinygraph.ops.arithmetic import add, compare, div, mul, sub, where
@@ -22,7 +22,7 @@ from tinygraph.ops.base import (
     per_output,
     register,
 )
-from tinygraph.ops.elementwise import Unary, by_passes
+from tinygraph.ops.elementwise import Unary, by_passes, exp
 from tinygraph.ops.sign import abs
 
 __all__ = [
@@ -140,24 +140,23 @@ def _selu(node: Any, x: Tensor) -> Tensor:
 
 
 def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
-    """Keeps positive x, makes the rest alpha * (e ** (x / alpha) - 1): an elu with slope 1 at 0.
+    """max(x, 0) + min(alpha * (e ** (x / alpha) - 1), 0): an elu with slope 1 at 0.
 
     Raises:
-        ShapeError: alpha is not positive.
+        ShapeError: alpha is 0.
 
     Source: ONNX Celu; Barron 2017.
     """
-    if not alpha > 0:
-        raise ShapeError(f"alpha must be positive, got {alpha}")
-    return mul(elu(div(x, alpha)), alpha)
+    if alpha == 0:
+        raise ShapeError("alpha must not be 0")
+    if alpha > 0:
+        return mul(elu(div(x, alpha)), alpha)
+    return where(compare(x, 0, ">"), x, mul(sub(exp(div(x, alpha)), 1), alpha))
 
 
 @from_onnx("Celu")
 def _celu(node: Any, x: Tensor) -> Tensor:
-    alpha = node.get("alpha", 1.0)
-    if not alpha > 0:
-        raise UnsupportedOp(f"its alpha is {alpha}: the formula and the function of ONNX agree for positive ones only")
-    return celu(x, alpha)
+    return celu(x, node.get("alpha", 1.0))
 
 
 @register
