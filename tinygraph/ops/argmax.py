@@ -1,20 +1,20 @@
-"""Where along an axis the largest number stands."""
+"""Where along an axis the largest or the smallest number stands."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygraph.errors import ShapeError
-from tinygraph.ir import Array, Symbol, TensorType
-from tinygraph.ops.arithmetic import sub
+from tinygraph.ir import Array, TensorType
 from tinygraph.ops.base import (
     Exporter,
     Op,
     Tensor,
     Types,
     apply,
+    family,
     from_onnx,
     no_macs,
     normal_axis,
@@ -22,28 +22,27 @@ from tinygraph.ops.base import (
     register,
     type_of,
 )
-from tinygraph.ops.elementwise import neg
-from tinygraph.ops.index import slice
 
-__all__ = ["argmax"]
+__all__ = ["argmax", "argmin"]
 
 
-@register
-class Argmax(Op):
-    """The place of the largest number along an axis: of the first one, if several are; of NaN, if there is one.
+@family
+class _Place(Op):
+    """The place of one number along an axis; of NaN, if there is one.
 
     Attributes:
         axis: counted from the front.
         keepdims: the axis stays, with size 1.
+        last: the last place, if several are as good, instead of the first.
     """
 
-    name = "argmax"
-    onnx = ("ArgMax",)
     arity = (1, 1)
     macs = no_macs
     vjp = not_differentiable("its results are places")
+    wanted: ClassVar[str]
     axis: int
     keepdims: bool = False
+    last: bool = False
 
     def infer(self, x: TensorType) -> TensorType:
         if x.dtype.kind not in "iuf":
@@ -51,7 +50,7 @@ class Argmax(Op):
         if not 0 <= self.axis < x.ndim:
             raise ShapeError(f"there is no axis {self.axis} in {x}")
         if x.shape[self.axis] == 0:
-            raise ShapeError(f"there is no largest of no numbers: axis {self.axis} of {x} is empty")
+            raise ShapeError(f"there is no {self.wanted} of no numbers: axis {self.axis} of {x} is empty")
         kept = (1,) if self.keepdims else ()
         return TensorType((*x.shape[: self.axis], *kept, *x.shape[self.axis + 1 :]), np.dtype(np.int64))
 
@@ -60,11 +59,32 @@ class Argmax(Op):
         return inputs[0].size - outputs[0].size
 
     def kernel(self, x: Array) -> Array:
-        y: Array = np.argmax(x, self.axis, keepdims=self.keepdims)
-        return y.astype(np.int64, copy=False)
+        find = np.argmax if self.wanted == "largest" else np.argmin
+        places = find(np.flip(x, self.axis) if self.last else x, self.axis, keepdims=self.keepdims)
+        y: Array = np.asarray(places, np.int64)
+        return x.shape[self.axis] - 1 - y if self.last else y
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        return export.node("ArgMax", inputs, axis=self.axis, keepdims=int(self.keepdims))
+        last, keepdims = int(self.last), int(self.keepdims)
+        return export.node(self.onnx[0], inputs, axis=self.axis, keepdims=keepdims, select_last_index=last)
+
+
+@register
+class Argmax(_Place):
+    """The place of the largest number along an axis: of the first one, if several are; of NaN, if there is one."""
+
+    name = "argmax"
+    onnx = ("ArgMax",)
+    wanted = "largest"
+
+
+@register
+class Argmin(_Place):
+    """The place of the smallest number along an axis: of the first one, if several are; of NaN, if there is one."""
+
+    name = "argmin"
+    onnx = ("ArgMin",)
+    wanted = "smallest"
 
 
 def argmax(x: Tensor, axis: int = -1, keepdims: bool = False) -> Tensor:
@@ -86,18 +106,13 @@ def argmax(x: Tensor, axis: int = -1, keepdims: bool = False) -> Tensor:
     return apply(Argmax(normal_axis(int(axis), type_of(x).ndim), bool(keepdims)), x)
 
 
+def argmin(x: Tensor, axis: int = -1, keepdims: bool = False) -> Tensor:
+    """The place of the smallest number along an axis. As argmax. Source: ONNX ArgMin."""
+    return apply(Argmin(normal_axis(int(axis), type_of(x).ndim), bool(keepdims)), x)
+
+
 @from_onnx("ArgMax", "ArgMin")
 def _argmax(node: Any, x: Tensor) -> Tensor:
-    type = type_of(x)
-    axis, keepdims = normal_axis(node.get("axis", 0), type.ndim), bool(node.get("keepdims", 1))
-    if node.op_type == "ArgMin":
-        # All bits set, less x: inverts the bits and thereby the order of integers, without overflow.
-        x = neg(x) if type.dtype.kind == "f" else sub(np.invert(type.dtype.type(0)), x)
-    if not node.get("select_last_index", 0):
-        return argmax(x, axis, keepdims)
-    last = type.shape[axis]
-    if isinstance(last, Symbol):
-        raise ShapeError(f"cannot count from the end of the open dimension {last}: bind it first")
-    whole = (None,) * type.ndim
-    steps = tuple(-1 if i == axis else 1 for i in range(type.ndim))
-    return sub(last - 1, argmax(slice(x, whole, whole, steps), axis, keepdims))
+    op = Argmax if node.op_type == "ArgMax" else Argmin
+    axis = normal_axis(node.get("axis", 0), type_of(x).ndim)
+    return apply(op(axis, bool(node.get("keepdims", 1)), bool(node.get("select_last_index", 0))), x)

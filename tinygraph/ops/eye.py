@@ -36,7 +36,8 @@ class EyeLike(Op):
         return x.with_dtype(self.dtype)
 
     def kernel(self, x: Array) -> Array:
-        return np.eye(*x.shape, self.diagonal, self.dtype)
+        rows, columns = x.shape
+        return np.eye(rows, columns, self.diagonal, np.dtype(self.dtype))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [None]

@@ -150,8 +150,9 @@ class CompressGrad(Op):
         return x
 
     def kernel(self, g: Array, condition: Array) -> Array:
-        x = np.zeros((*g.shape[: self.axis], self.length, *g.shape[self.axis + 1 :]), g.dtype)  # type: ignore[arg-type]  # bound by now
-        x[(*(slice(None),) * self.axis, np.flatnonzero(condition))] = g
+        shape = TensorType((*g.shape[: self.axis], self.length, *g.shape[self.axis + 1 :])).dims
+        x = np.zeros(shape, g.dtype)
+        np.moveaxis(x, self.axis, 0)[np.flatnonzero(condition)] = np.moveaxis(g, self.axis, 0)
         return x
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:

@@ -30,7 +30,8 @@ class Prod(Reduction):
         return super().infer(x)
 
     def kernel(self, x: Array) -> Array:
-        return np.prod(x, self.axes, dtype=x.dtype, keepdims=self.keepdims)
+        y: Array = np.prod(x, self.axes, dtype=x.dtype, keepdims=self.keepdims)
+        return y
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
         routine = self.reducing(np.multiply, types, workers)
