@@ -181,7 +181,8 @@ def col2im(
     Source: ONNX Col2Im; torch.nn.Fold.
     """
     sizes = tuple(int(d) for d in image)
-    return apply(Col2Im(*_attributes(sizes, kernel_size, stride, padding, dilation), sizes), x)
+    kernel, stride, padding, dilation = _attributes(sizes, kernel_size, stride, padding, dilation)
+    return apply(Col2Im(kernel, stride, padding, dilation, sizes), x)
 
 
 @from_onnx("Col2Im")

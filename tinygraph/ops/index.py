@@ -167,27 +167,32 @@ def _resolved(dim: Dim, start: int | None, stop: Dim | None, step: int | None) -
         return start or 0, dim if stop is None else stop, 1 if step is None else step
     if step == 0:
         raise ShapeError("slice: a step of 0 goes nowhere")
+    for end in (start, stop):
+        if isinstance(end, Symbol):
+            raise ShapeError(f"slice: cannot cut a dimension of {dim} at the open dimension {end}: bind it first")
     places = range(*builtins.slice(start, stop, step).indices(dim))
     return (places.start, places.stop, places.step) if places else (0, 0, 1)
 
 
 @from_onnx("Slice")
-def _slice(node: Any, x: Tensor, *tensors: Tensor) -> Tensor:
+def _slice(
+    node: Any, x: Tensor, starts: Tensor = None, ends: Tensor = None, axes: Tensor = None, steps: Tensor = None
+) -> Tensor:
     shape = type_of(x).shape
-    names = ("starts", "ends", "axes", "steps")
     if node.opset < 10:
-        starts, stops, axes, steps = map(node.get, names)
+        starts, ends, axes, steps = map(node.get, ("starts", "ends", "axes", "steps"))
     else:
-        given = [None if t is None else node.sizes(i, names[i - 1]) for i, t in enumerate(tensors, 1)]
-        starts, stops, axes, steps = [*given, None, None][:4]
+        starts, ends = node.sizes(1, "starts"), node.sizes(2, "ends")
+        axes = None if axes is None else node.demand(3, "axes")
+        steps = None if steps is None else node.demand(4, "steps")
     axes = range(len(starts)) if axes is None else axes
     steps = (1,) * len(starts) if steps is None else steps
-    if not len(starts) == len(stops) == len(axes) == len(steps):
+    if not len(starts) == len(ends) == len(axes) == len(steps):
         raise ShapeError("starts, ends, axes and steps are of different length")
     whole: list[tuple[Any, Any, Any]] = [(None, None, None)] * len(shape)
-    for axis, start, stop, step in zip(axes, starts, stops, steps, strict=True):
+    for axis, start, stop, step in zip(axes, starts, ends, steps, strict=True):
         to_the_end = isinstance(stop, int) and step > 0 and stop >= 2**31 - 1
-        whole[normal_axis(axis, len(shape))] = (start, None if to_the_end else stop, step)
+        whole[normal_axis(int(axis), len(shape))] = (start, None if to_the_end else stop, int(step))
     return slice(x, *zip(*whole, strict=True)) if whole else x
 
 

@@ -199,9 +199,12 @@ def pad(x: Tensor, pads: Sequence[Sequence[int]], mode: Mode = "constant", value
 
 def _outside(x: TensorType, pads: Pads) -> Array:
     """Whether a number of padded x is one that padding put there; of size 1 along axes that have none."""
-    longer = [max(pair) > 0 for pair in pads]
-    inside = np.zeros([d if some else 1 for d, some in zip(x.shape, longer, strict=True)], np.bool_)
-    return Pad(tuple(pair if some else (0, 0) for pair, some in zip(pads, longer, strict=True)), value=1).kernel(inside)
+    longer = [
+        (d, pair) if isinstance(d, int) and max(pair) > 0 else (1, (0, 0))
+        for d, pair in zip(x.shape, pads, strict=True)
+    ]
+    inside = np.zeros([d for d, _ in longer], np.bool_)
+    return Pad(tuple(pair for _, pair in longer), value=1).kernel(inside)
 
 
 @from_onnx("Pad")

@@ -63,7 +63,8 @@ class _Scatter(Indexed):
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
         def run(inputs: Any, outputs: Any, workspace: Array) -> None:
-            self._write(*inputs, outputs[0])
+            x, indices, updates = inputs
+            self._write(x, indices, updates, outputs[0])
 
         return Prepared(run, 0, "scatter")
 

@@ -62,9 +62,11 @@ class _Blocks(Op):
 
     def times(self, dim: Dim, count: int) -> Dim:
         """A dimension that is multiplied by a number."""
-        if isinstance(dim, Symbol) and count > 1:
+        if count == 1:
+            return dim
+        if isinstance(dim, Symbol):
             raise ShapeError(f"{count} * {dim} is not a dimension: bind {dim} first")
-        return dim if count == 1 else dim * count
+        return dim * count
 
     def blocks(self, space: Array) -> Array:
         """A view of [N, C, H, W] as [N, row, column, C, H / block, W / block], or [N, C, row, column, ...] in "CRD"."""

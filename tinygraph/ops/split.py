@@ -36,9 +36,10 @@ def split(x: Tensor, sizes: int | Sequence[Dim], axis: int = 1) -> tuple[Tensor,
         return (x,)
     if isinstance(dim, Symbol):
         raise ShapeError(f"cannot split the open dimension {dim}: bind it first")
-    if min(sizes, default=0) < 0 or sum(sizes) != dim:
+    numbers = [n for n in sizes if isinstance(n, int) and n >= 0]
+    if len(numbers) < len(sizes) or sum(numbers) != dim:
         raise ShapeError(f"parts of {', '.join(map(str, sizes))} do not make up a dimension of {dim}")
-    ends = accumulate(sizes, initial=0)
+    ends = accumulate(numbers, initial=0)
     return tuple(getitem(x, (slice(None),) * axis + (slice(start, stop),)) for start, stop in pairwise(ends))
 
 
