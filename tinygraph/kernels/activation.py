@@ -26,6 +26,20 @@ def sigmoid(x: Array, y: Array) -> None:
     np.reciprocal(y, out=y)
 
 
+def leaky_relu(x: Array, y: Array, low: Array, slope: float) -> None:
+    """y = the larger of x and slope * x, for a slope above 0 and up to 1."""
+    np.multiply(x, slope, out=low)
+    np.maximum(x, low, out=y)
+
+
+def elu(x: Array, y: Array, low: Array, alpha: float) -> None:
+    """y = the larger of x and alpha * (e ** min(x, 0) - 1), for an alpha above 0 and up to 1."""
+    np.minimum(x, 0, out=low)
+    np.expm1(low, out=low)
+    np.multiply(low, alpha, out=low)
+    np.maximum(x, low, out=y)
+
+
 def hard_sigmoid(x: Array, y: Array, alpha: float, beta: float) -> None:
     """y = alpha * x + beta, brought into [0, 1]."""
     np.multiply(x, alpha, out=y)

@@ -18,7 +18,7 @@ from tinygraph.kernels.workers import shares, together
 
 _WORTH_SHARING = 1 << 16  # elements; fewer are done before another thread has begun
 _TILE = 1 << 17  # elements; arrays of smaller parts are done before threads have taken turns
-_SMALL_TILE = 1 << 15  # elements; a few arrays of them fit into the cache of a core
+_SMALL_TILE = 1 << 16  # elements; a few arrays of them fit into the cache of a core
 
 Part = tuple[slice, ...]
 

@@ -50,6 +50,11 @@ class LeakyRelu(Unary):
     def kernel(self, x: Array) -> Array:
         return np.where(x > 0, x, x * x.dtype.type(self.slope))
 
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        if not 0 < self.slope <= 1:
+            return None
+        return by_passes(partial(activation.leaky_relu, slope=self.slope), 1, types, workers, self.name)
+
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         c = cotangents[0]
         return [where(compare(inputs[0], 0, ">"), c, c * self.slope)]
@@ -82,6 +87,11 @@ class Elu(Unary):
 
     def kernel(self, x: Array) -> Array:
         return np.where(x > 0, x, x.dtype.type(self.alpha) * np.expm1(np.minimum(x, 0)))
+
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        if not 0 < self.alpha <= 1:
+            return None
+        return by_passes(partial(activation.elu, alpha=self.alpha), 1, types, workers, self.name)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [cotangents[0] * where(compare(inputs[0], 0, ">"), 1, outputs[0] + self.alpha)]
