@@ -61,7 +61,18 @@ def test_what_onnx_saves_with_external_data_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "location",
-    ["../w.bin", "a/../../w.bin", "a/../w.bin", "/etc/passwd", "C:\\w.bin", "\\\\host\\w.bin", "..\\w.bin", "", ".", "a\0b"],
+    [
+        "../w.bin",
+        "a/../../w.bin",
+        "a/../w.bin",
+        "/etc/passwd",
+        "C:\\w.bin",
+        "\\\\host\\w.bin",
+        "..\\w.bin",
+        "",
+        ".",
+        "a\0b",
+    ],
 )
 def test_what_is_not_below_the_folder_is_not_opened(
     location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ import onnx
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from tinygraph.budget import DEFAULT, Budget
-from tinygraph.errors import UnsupportedOp, UsageError
+from tinygraph.errors import ModelFormatError, UnsupportedOp, UsageError
 from tinygraph.ir import Array
 from tinygraph.onnx.load import from_proto
 from tinygraph.runtime.session import Session, compile
@@ -80,16 +80,17 @@ class PreparedModel(BackendRep):
         initialized = {t.name for t in model.graph.initializer}
         self._model = model
         self._options: dict[str, Any] = {"passes": passes, "threads": threads, "budget": budget}
-        self._inputs = [info.name for info in model.graph.input if info.name not in initialized]
+        self._every = [info.name for info in model.graph.input]
+        self._inputs = [name for name in self._every if name not in initialized]
         self._outputs = [info.name for info in model.graph.output]
         self._deciding: list[str] = []  # inputs that decide shapes
+        self._sizes = False  # whether all open dimensions have to get numbers
         self._sessions: OrderedDict[Any, Session] = OrderedDict()
         try:
             self._sessions[()] = self._session({})
-        except UnsupportedOp as error:
-            if not error.inputs:
+        except (UnsupportedOp, ModelFormatError) as error:
+            if not self._specialize(error):
                 raise
-            self._deciding += error.inputs
 
     def run(self, inputs: Any, **options: Any) -> Any:
         """The outputs, in order and by name, for arrays in order or by name.
@@ -100,36 +101,61 @@ class PreparedModel(BackendRep):
         """
         if isinstance(inputs, np.ndarray):
             inputs = [inputs]
-        named = inputs if isinstance(inputs, Mapping) else dict(zip(self._inputs, inputs, strict=False))
-        arrays = {name: np.asarray(a) for name, a in named.items()}
+        if not isinstance(inputs, Mapping):
+            names = self._inputs if len(inputs) == len(self._inputs) else self._every
+            if len(inputs) != len(names):
+                raise UsageError(f"got {len(inputs)} arrays; the inputs are {', '.join(self._inputs)}")
+            inputs = dict(zip(names, inputs, strict=True))
+        arrays = {name: np.asarray(a) for name, a in inputs.items()}
         session = self._fitting(arrays)
         made = session(**{v.name: arrays[v.name] for v in session.graph.inputs})
         outputs = list(made.values()) if isinstance(made, dict) else [made]
         return namedtupledict("Outputs", self._outputs)(*outputs)
 
+    def _specialize(self, error: UnsupportedOp | ModelFormatError) -> bool:
+        """Learns from an error what has to be bound; whether there was anything to learn."""
+        new = [name for name in getattr(error, "inputs", ()) if name not in self._deciding]
+        self._deciding += new
+        if new or self._sizes:
+            return bool(new)
+        dims = [d for info in self._model.graph.input for d in info.type.tensor_type.shape.dim]
+        self._sizes = not all(d.HasField("dim_value") for d in dims)
+        return self._sizes
+
     def _fitting(self, arrays: Mapping[str, Array]) -> Session:
         """The session for these numbers of the inputs that decide shapes."""
+        given = [name for name in arrays if name not in self._inputs]  # they take the place of initializers
         while True:
             missing = [name for name in self._deciding if name not in arrays]
             if missing:
                 raise UsageError(f"missing: {', '.join(missing)}; the inputs are {', '.join(self._inputs)}")
-            bind = {name: arrays[name] for name in self._deciding}
-            key = tuple((a.shape, a.dtype.str, a.tobytes()) for a in bind.values())
+            bind: dict[str, Any] = {name: arrays[name] for name in (*self._deciding, *given)}
+            if self._sizes:
+                bind = {**self._dims(arrays), **bind}
+            key = tuple((name, np.asarray(a).tobytes(), np.shape(a)) for name, a in bind.items())
             if key in self._sessions:
                 self._sessions.move_to_end(key)
                 return self._sessions[key]
             try:
                 self._sessions[key] = self._session(bind)
-            except UnsupportedOp as error:
-                new = [name for name in error.inputs if name not in self._deciding]
-                if not new:
+            except (UnsupportedOp, ModelFormatError) as error:
+                if not self._specialize(error):
                     raise
-                self._deciding += new
                 continue
             if len(self._sessions) > _MOST_SESSIONS:
                 self._sessions.popitem(last=False)
 
-    def _session(self, bind: Mapping[str, Array]) -> Session:
+    def _dims(self, arrays: Mapping[str, Array]) -> dict[str, int]:
+        """The numbers of the open dimensions."""
+        found: dict[str, int] = {}
+        for info in self._model.graph.input:
+            dims = info.type.tensor_type.shape.dim
+            for axis, (dim, size) in enumerate(zip(dims, np.shape(arrays.get(info.name, ())), strict=False)):
+                if not dim.HasField("dim_value"):
+                    found.setdefault(dim.dim_param or f"{info.name}_{axis}", size)
+        return found
+
+    def _session(self, bind: Mapping[str, Any]) -> Session:
         graph = from_proto(self._model, bind, self._options["budget"])
         return compile(graph, **self._options)
 

@@ -110,16 +110,15 @@ class Body:
     def _check_support(self, proto: onnx.NodeProto) -> None:
         """Raises UnsupportedOp if nothing is known of the operator."""
         own = (domain(proto), proto.op_type, proto.overload) in self._model.functions
-        standard = proto.domain in DEFAULT_DOMAIN
-        if not own and not (standard and (proto.op_type in IMPORTERS or function.exists(proto, self._opsets[""]))):
+        read = domain(proto) == "" and proto.op_type in IMPORTERS
+        if not (own or read or function.exists(proto, self._opsets.get(domain(proto)))):
             raise UnsupportedOp("")
 
     def _results_of(self, proto: onnx.NodeProto, inputs: list[Any]) -> Sequence[Any]:
         own = self._model.functions.get((domain(proto), proto.op_type, proto.overload))
         if own is not None:
             return self._expand(own, proto, inputs)
-        standard = proto.domain in DEFAULT_DOMAIN
-        reader = IMPORTERS.get(proto.op_type) if standard else None
+        reader = IMPORTERS.get(proto.op_type) if domain(proto) == "" else None
         refusal = None
         if reader is not None:
             try:
@@ -128,18 +127,17 @@ class Body:
                 if error.inputs:
                     raise
                 refusal = error
-        if standard:
-            found = function.standard(proto, self._opsets[""], types_of(inputs))
-            if found is not None:
-                return self._expand(found, proto, inputs)
+        found = function.standard(proto, self._opsets.get(domain(proto)), types_of(inputs))
+        if found is not None:
+            return self._expand(found, proto, inputs)
         raise refusal or UnsupportedOp("")
 
     def _call(self, reader: Any, proto: onnx.NodeProto, inputs: list[Any]) -> Sequence[Any]:
         opset = self._opsets[""]
+        node = OnnxNode(proto, opset, inputs, self._read, self)
         self._model.check(proto, opset)
         if opset < 7:
-            proto, inputs = legacy.aligned(proto, inputs)
-        node = OnnxNode(proto, opset, inputs, self._read, self)
+            inputs = legacy.aligned(node, inputs)
         self._follow(proto)
         result = reader(node, *inputs)
         results = list(result) if isinstance(result, tuple) else [result]
@@ -173,21 +171,25 @@ class Body:
 
     def _expand(self, found: onnx.FunctionProto, call: onnx.NodeProto, inputs: Sequence[Any]) -> Sequence[Any]:
         """Reads the nodes of a function in the place of its call."""
-        opsets = opset_versions(found.opset_import) or dict(self._opsets)
+        if len(inputs) > len(found.input) or len(call.output) > len(found.output):
+            raise ModelFormatError(
+                f"it has {len(inputs)} inputs and {len(call.output)} outputs, "
+                f"the function {len(found.input)} and {len(found.output)}"
+            )
+        wanted = {inner: outer for inner, outer in zip(found.output, call.output, strict=False) if outer}
         body = Body(
             self._model,
             function.body(found, call),
-            found.output,
-            opsets,
-            {inner: self._wish(outer) for inner, outer in zip(found.output, call.output, strict=False) if outer},
+            wanted,
+            {**self._opsets, **opset_versions(found.opset_import)},
+            {inner: self._wish(outer) for inner, outer in wanted.items()},
             f"{self._path}{label(call)}/",
             depth=self._depth + 1,
         )
-        if len(inputs) > len(found.input):
-            raise ModelFormatError(f"it has {len(inputs)} inputs, the function takes {len(found.input)}")
         given = [*inputs, *[None] * (len(found.input) - len(inputs))]
         body.tensors |= zip(found.input, given, strict=True)
-        return body.read()
+        made = dict(zip(wanted, body.read(), strict=True))
+        return [made.get(name) for name, _ in zip(found.output, call.output, strict=False)]
 
     def run(self, graph: onnx.GraphProto, inputs: Sequence[Any]) -> list[Any]:
         """Reads the nodes of a branch or a loop body that stands in one of the nodes; its outputs."""

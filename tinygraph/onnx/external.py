@@ -49,7 +49,9 @@ class Folder:
         with self._open(location) as file:
             size = os.fstat(file.fileno()).st_size
             if offset + nbytes > size:
-                raise ModelFormatError(f"it wants bytes {offset} to {offset + nbytes} of {location!r}, which has {size}")
+                raise ModelFormatError(
+                    f"it wants bytes {offset} to {offset + nbytes} of {location!r}, which has {size}"
+                )
             file.seek(offset)
             content = file.read(nbytes)
         if len(content) != nbytes:

@@ -10,25 +10,25 @@ from tinygraph.ir import TensorType
 from tinygraph.onnx import tensor
 
 
-def exists(node: onnx.NodeProto, opset: int) -> bool:
-    """Whether the standard says what an operator is made of."""
-    if not onnx.defs.has(node.op_type, opset):
+def exists(node: onnx.NodeProto, opset: int | None) -> bool:
+    """Whether the standard says what an operator is made of; see `standard`."""
+    if opset is None or not onnx.defs.has(node.op_type, opset, node.domain):
         return False
-    schema = onnx.defs.get_schema(node.op_type, opset)
+    schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     return schema.has_function or schema.has_context_dependent_function
 
 
-def standard(node: onnx.NodeProto, opset: int, types: Sequence[TensorType | None]) -> onnx.FunctionProto | None:
+def standard(node: onnx.NodeProto, opset: int | None, types: Sequence[TensorType | None]) -> onnx.FunctionProto | None:
     """What the standard says that an operator is made of; None if it says nothing.
 
     Args:
-        node: of the default domain.
-        opset: the operator set that the model uses.
+        node: of any domain.
+        opset: the version of its operator set that the model uses; None if it does not say.
         types: of the node's inputs; None for one that is left out.
     """
-    if not exists(node, opset):
+    if opset is None or not exists(node, opset):
         return None
-    schema = onnx.defs.get_schema(node.op_type, opset)
+    schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     function = onnx.FunctionProto()
     if schema.has_context_dependent_function:
         versions = schema.context_dependent_function_opset_versions

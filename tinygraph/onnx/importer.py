@@ -73,12 +73,11 @@ class OnnxImporter:
         self.ours = model.producer_name == metadata.PRODUCER
         self._proto = model.graph
         self._opsets = _opsets(model)
-        initialized = {t.name for t in self._proto.initializer}
-        self._inputs = [info for info in self._proto.input if info.name not in initialized]
-        self._types = Inputs(self._inputs, bind)
+        self._types = Inputs(self._proto.input, bind)
         self._budget = budget
         self._folder = folder
         self._nodes = 0
+        self._bytes = 0
         self._named: set[Value] = set()
         self._refusals = Refusals()
         self._ir_version = model.ir_version
@@ -94,10 +93,13 @@ class OnnxImporter:
         """
         self._check_names()
         with self.trace.running():
-            tensors = {info.name: self._input(info) for info in self._inputs}
             statistics = {name for node in self._proto.node for name in _statistics(node)}
+            tensors: dict[str, Any] = {}
             for proto in self._proto.initializer:
                 tensors[proto.name] = self.initializer(proto, proto.name in statistics)
+            for info in self._proto.input:  # an input that has an initializer is one only if it is bound
+                if info.name not in tensors or self._types.binds(info.name):
+                    tensors[info.name] = self._input(info)
             results = [output.name for output in self._proto.output]
             body = Body(self, self._proto.node, results, self._opsets, self._reserve())
             body.tensors |= tensors
@@ -152,14 +154,15 @@ class OnnxImporter:
 
     def _input(self, info: onnx.ValueInfoProto) -> Tensor:
         type = self._types.type(info)
-        array = self._types.bound(info.name, type)
-        if array is None:
+        if not self._types.binds(info.name):
             return self.trace.input(info.name, type)
-        return Tensor(self.trace.builder.const(array, info.name), self.trace)
+        return Tensor(self.trace.builder.const(self._types.bound(info.name, type), info.name), self.trace)
 
     def initializer(self, proto: onnx.TensorProto, statistics: bool = False) -> Tensor:
         """The value of an initializer."""
         try:
+            self._bytes += tensor.nbytes(proto)
+            self._budget.check_bytes(self._bytes, "the initializers take")
             array = tensor.to_array(proto, self._folder)
         except ModelFormatError as error:
             raise ModelFormatError(f"initializer {proto.name!r}: {error}") from None
@@ -216,7 +219,9 @@ class OnnxImporter:
     def count(self, nodes: int) -> None:
         """Raises BudgetError if these nodes are too many together with those counted before."""
         self._nodes += nodes
-        self._budget.check_operations(self._nodes * _OPERATIONS_PER_NODE, "to read all functions, branches and loops takes")
+        self._budget.check_operations(
+            self._nodes * _OPERATIONS_PER_NODE, "to read all functions, branches and loops takes"
+        )
 
     def afford(self, nbytes: int) -> None:
         """Raises BudgetError if that many bytes are too many."""

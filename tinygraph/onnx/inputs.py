@@ -18,7 +18,7 @@ class Inputs:
     """Types of the inputs of a model.
 
     Args:
-        infos: the inputs that no initializer has numbers for.
+        infos: the inputs, those among them that are initializers too.
         bind: numbers of open dimensions and arrays of inputs, by name. The dimensions of an
             array are bound with it.
 
@@ -64,10 +64,14 @@ class Inputs:
         except TinygraphError as error:
             raise ModelFormatError(f"the input {info.name!r}: {error}") from None
 
-    def bound(self, name: str, type: TensorType) -> Array | None:
+    def binds(self, name: str) -> bool:
+        """Whether an array is bound to an input."""
+        return name in self._arrays
+
+    def bound(self, name: str, type: TensorType) -> Array:
         """The array that is bound to an input; UsageError if it is of another type."""
-        array = self._arrays.get(name)
-        if array is not None and TensorType.of(array) != type:
+        array = self._arrays[name]
+        if TensorType.of(array) != type:
             raise UsageError(f"bind: the input {name!r} is {type}, got {TensorType.of(array)}")
         return array
 

@@ -42,7 +42,10 @@ def _erase(node: OnnxNode, sequence: list[Tensor], position: Tensor | None = Non
 
 @from_onnx("SequenceInsert")
 def _insert(node: OnnxNode, sequence: list[Tensor], tensor: Tensor, position: Tensor | None = None) -> list[Tensor]:
-    place = len(sequence) if position is None else _place(node, len(sequence) + 1, 2)
+    length = len(sequence)
+    place = length if position is None else int(node.demand(2, "position").reshape(()))
+    if not -length <= place <= length:
+        raise ModelFormatError(f"there is no place {place} to insert in a sequence of {length}")
     return [*sequence[:place], tensor, *sequence[place:]]
 
 
