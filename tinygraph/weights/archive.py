@@ -40,21 +40,23 @@ class Archive:
 
     def __init__(self, file: zipfile.ZipFile, compressed: bool) -> None:
         self._file = file
+        self._methods = _METHODS[compressed]
         self.sizes: dict[str, int] = {}
         for member in file.infolist():
             name = member.filename
             if name in self.sizes:
                 raise ModelFormatError(f"two members are called {brief(name)}")
-            if member.flag_bits & _ENCRYPTED or member.compress_type not in _METHODS[compressed]:
-                raise ModelFormatError(f"{brief(name)} in it is encrypted, or compressed in a way that is not read")
             most = member.compress_size * (1 if member.compress_type == zipfile.ZIP_STORED else _MOST_SHRUNK)
-            if member.file_size > most:
-                raise ModelFormatError(f"{brief(name)} in it claims to be larger than it can be")
+            if member.file_size > most or member.header_offset < 0:
+                raise ModelFormatError(f"{brief(name)} in it claims a size or a place that it cannot have")
             self.sizes[name] = member.file_size
 
     def read(self, name: str) -> bytes:
         """The bytes of a member: `sizes[name]` of them."""
-        data = self._file.read(name)
+        member = self._file.getinfo(name)
+        if member.flag_bits & _ENCRYPTED or member.compress_type not in self._methods:
+            raise ModelFormatError(f"{brief(name)} in it is encrypted, or compressed in a way that is not read")
+        data = self._file.read(member)
         if len(data) != self.sizes[name]:
             raise ModelFormatError(f"{brief(name)} in it is truncated")
         return data

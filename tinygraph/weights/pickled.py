@@ -87,7 +87,7 @@ def read(data: bytes) -> Any:
             machine.do(opcode.name, argument)
     except ModelFormatError:
         raise
-    except (ValueError, IndexError, OverflowError) as error:
+    except (ValueError, IndexError, OverflowError, DeprecationWarning) as error:  # the last: of odd escapes in names
         raise ModelFormatError(f"its pickle is damaged: {brief(str(error))}") from error
     raise ModelFormatError("its pickle has no end")
 
@@ -142,8 +142,8 @@ class _Machine:
     def get(self, index: int) -> None:
         self.stack.append(self.memo[index])
 
-    def tuple_of(self, count: int) -> None:
-        self.stack.append(tuple(self.pop(count)))
+    def tuple_of(self, values: list[Any]) -> None:
+        self.stack.append(tuple(values))
 
     def append(self, values: list[Any]) -> None:
         self.top(list, "list").extend(values)
@@ -238,10 +238,10 @@ _RULES: dict[str, Callable[[_Machine, Any], None]] = {
     "EMPTY_DICT": lambda machine, _: machine.stack.append(Pairs()),
     "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
     "EMPTY_TUPLE": lambda machine, _: machine.stack.append(()),
-    "TUPLE": lambda machine, _: machine.stack.append(tuple(machine.marked())),
-    "TUPLE1": lambda machine, _: machine.tuple_of(1),
-    "TUPLE2": lambda machine, _: machine.tuple_of(2),
-    "TUPLE3": lambda machine, _: machine.tuple_of(3),
+    "TUPLE": lambda machine, _: machine.tuple_of(machine.marked()),
+    "TUPLE1": lambda machine, _: machine.tuple_of(machine.pop(1)),
+    "TUPLE2": lambda machine, _: machine.tuple_of(machine.pop(2)),
+    "TUPLE3": lambda machine, _: machine.tuple_of(machine.pop(3)),
     "APPEND": lambda machine, _: machine.append(machine.pop(1)),
     "APPENDS": lambda machine, _: machine.append(machine.marked()),
     "SETITEM": lambda machine, _: machine.set_items(machine.pop(2)),

@@ -21,7 +21,7 @@ from tinygraph.weights.archive import Archive, brief, opened
 from tinygraph.weights.arrays import LIMIT, Allowance, widened
 from tinygraph.weights.pickled import Pairs, Storage, Tensor, read
 
-_LONGEST = 8 * 2**20  # bytes of data.pkl: those of 30,000 tensors
+_LONGEST = 4 * 2**20  # bytes of data.pkl: those of 20,000 tensors
 _ORDERS = {b"little": "<", b"big": ">"}
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "weights")  # where checkpoints keep a state_dict
 _STORED = {"bf16": "u2", "bool": "u1"}  # how the numbers are read, where NumPy has no dtype or would believe a file
@@ -80,7 +80,7 @@ def _state_dict(tree: Any) -> dict[str, Tensor]:
     if found is not None:
         return found
     if type(tree) is not Pairs:
-        raise ModelFormatError(f"it holds a {type(tree).__name__.lower()}, no dict of tensors by name")
+        raise ModelFormatError(f"it holds a {type(tree).__name__}, no dict of tensors by name")
     others = [f"{brief(str(k), 40)}" for k, v in tree if type(k) is str and type(v) is not Tensor]
     raise ModelFormatError(
         f"it holds no dict of nothing but tensors by name: {', '.join(others[:5]) or 'a key'} is something else; "
@@ -143,7 +143,7 @@ class _Reader:
         if size is None:
             raise ModelFormatError(f"the storage {brief(storage.key)} is missing")
         if size != storage.size * itemsize:
-            raise ModelFormatError(f"the storage {brief(storage.key)} has {size:,} bytes, not {storage.size} numbers")
+            raise ModelFormatError(f"the storage {brief(storage.key)} has {size:,} bytes, other than its tensors say")
         if name not in self._storages:
             self._allowance.take(size)
             self._storages[name] = self._archive.read(name)

@@ -76,6 +76,10 @@ def test_a_file_cut_off_anywhere_is_refused(path: Path) -> None:
             safetensors.load(path)
 
 
+twice = b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}, '
+twice += b'"a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}'
+twice = struct.pack("<Q", len(twice)) + twice + bytes(4)
+FLOATS = struct.pack("<f", -4) + b"\x80\x3f\x00\xc0\x40\x40\x00\x3f"
 F32 = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 
 
@@ -89,14 +93,59 @@ F32 = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
         file_of({"a": {"dtype": "F32", "shape": [1 << 62, 1 << 62], "data_offsets": [0, 4]}}, b"\0" * 4),
         file_of({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}, b"\0" * 4),
         file_of({"a": F32, "b": F32}, b"\0" * 4),
+        file_of({"a": F32, "b": {**F32, "data_offsets": [2, 6]}}, b"\0" * 6),
+        file_of({"a": F32, "b": {**F32, "data_offsets": [5, 9]}}, b"\0" * 9),
+        file_of({"a": F32}, b"\0" * 5),
+        twice,
         file_of({"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}}, b"\0" * 4),
         file_of({"a": {"dtype": "WHAT", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 4),
     ],
-    ids=["zip", "pickle", "huge header", "list", "huge shape", "short", "overlap", "reversed", "unknown dtype"],
+    ids=[
+        "zip",
+        "pickle",
+        "huge header",
+        "list",
+        "huge shape",
+        "short",
+        "twice",
+        "overlap",
+        "a hole",
+        "more",
+        "one name twice",
+        "reversed",
+        "unknown dtype",
+    ],
 )
 def test_damaged_and_hostile_files_are_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(tg.ModelFormatError, match=r"net\.safetensors is no safetensors file, or is damaged"):
+        safetensors.load(path)
+
+
+def test_bfloat16_becomes_float32(path: Path) -> None:
+    brain = {"dtype": "BF16", "shape": [2, 1], "data_offsets": [4, 8]}
+    path.write_bytes(file_of({"b": brain, "a": F32, "c": {**brain, "data_offsets": [8, 12]}}, FLOATS))
+    loaded = safetensors.load(path)
+    assert loaded["a"].tolist() == [-4]
+    assert loaded["b"].tolist() == [[1], [-2]]
+    assert loaded["c"].tolist() == [[3], [0.5]]
+    assert {array.dtype for array in loaded.values()} == {np.dtype(np.float32)}
+    assert not loaded["b"].flags.writeable
+    size = path.stat().st_size
+    with pytest.raises(tg.BudgetError, match=f"more than {size:,} bytes"):
+        safetensors.load(path, limit=size)
+    assert len(safetensors.load(path, limit=size + 16)) == 3
+
+
+def test_the_limit_is_for_all_arrays_together(path: Path) -> None:
+    safetensors.save({"a": np.ones(1000), "b": np.ones(1000)}, path)
+    with pytest.raises(tg.BudgetError, match="more than 16,000 bytes"):
+        safetensors.load(path, limit=16_000)
+
+
+def test_complex_numbers_are_refused(path: Path) -> None:
+    path.write_bytes(file_of({"a": {"dtype": "C64", "shape": [1], "data_offsets": [0, 8]}}, bytes(8)))
+    with pytest.raises(tg.ModelFormatError, match="'a' is (complex64|C64)"):
         safetensors.load(path)
 
 
