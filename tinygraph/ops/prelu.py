@@ -30,7 +30,7 @@ __all__ = ["prelu"]
 
 @register
 class PRelu(Op):
-    """x where x > 0, else weight * x, with one weight for each channel (axis 1) or one for all."""
+    """x where x >= 0, else weight * x, with one weight for each channel (axis 1) or one for all."""
 
     name = "prelu"
     onnx = ("PRelu", "Reshape")
@@ -49,7 +49,7 @@ class PRelu(Op):
         return x
 
     def kernel(self, x: Array, weight: Array) -> Array:
-        return np.where(x > 0, x, x * weight.reshape(-1, *_behind_channels(x.ndim)))
+        return np.where(x >= 0, x, x * weight.reshape(-1, *_behind_channels(x.ndim)))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         (x, weight), c = inputs, cotangents[0]
@@ -95,4 +95,4 @@ def _prelu(node: Any, x: Tensor, slope: Tensor) -> Tensor:
     by_channel = 0 < len(shape) == numbers.ndim - 1 and shape[1:] == _behind_channels(numbers.ndim)
     if numbers.dtype.kind == "f" and numbers.ndim and (shape == (1,) or by_channel):
         return prelu(x, slope)
-    return where(compare(x, 0, ">"), x, mul(x, slope))
+    return where(compare(x, 0, ">="), x, mul(x, slope))

@@ -14,7 +14,7 @@ def prelu(op: PRelu, x: Array, weight: Array) -> Array:
     y, weight = np.empty(x.shape, x.dtype), weight.ravel()
     for i in np.ndindex(x.shape):
         w = weight[i[1]] if len(weight) > 1 else weight[0]
-        y[i] = where(x[i] > 0, x[i], w * x[i])
+        y[i] = where(x[i] >= 0, x[i], w * x[i])
     return y
 
 
@@ -26,4 +26,5 @@ CASES = [
     Case(PRelu(), [distinct(N, 3), real(3)], prelu, "matrix"),
     Case(PRelu(), [distinct(5), real(1)], prelu, "vector"),
     Case(PRelu(), [SPECIAL, fixed([0.25])], prelu, "special", smooth=False),
+    Case(PRelu(), [SPECIAL, fixed([np.inf])], prelu, "infinite weight", smooth=False),
 ]
