@@ -64,8 +64,9 @@ class Known:
             else:
                 small = all(t.is_static and t.nbytes <= LIMIT for t in node.output_types)
                 told = node.op.sizes(node.input_types) is not None
-                computed = small and "random" not in node.op.traits and all(self._fixed[v] for v in node.inputs)
-                self._fixed |= dict.fromkeys(node.outputs, told or computed)
+                # Where sizes are told by types, the inputs have not been looked at.
+                fixed = told or (small and "random" not in node.op.traits and all(self._fixed[v] for v in node.inputs))
+                self._fixed |= dict.fromkeys(node.outputs, fixed)
         return self._fixed[value]
 
     def _find(self, value: Value) -> Array | None:
