@@ -20,6 +20,7 @@ REAL_ONLY = {
     "cast": "it names a dtype, which is real",
     "abs": "it takes the modulus",
     "sigmoid": "it takes the modulus, so as not to overflow",
+    "l1_norm": "the modulus of a complex number is real",
     "sign": "the sign of a complex number is its direction",
     "softplus": "NumPy has no logaddexp of complex numbers",
     "squared_norm": "it sums as float64",

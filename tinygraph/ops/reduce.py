@@ -180,11 +180,11 @@ class _Extreme(Reduction):
     def identity(self, dtype: np.dtype[Any]) -> Any:
         """What is made of no numbers."""
         lowest = self.ufunc is np.maximum
-        if dtype.kind == "f":
-            return dtype.type(-np.inf if lowest else np.inf)
         if dtype.kind == "b":
             return np.bool_(not lowest)
-        return dtype.type(np.iinfo(dtype).min if lowest else np.iinfo(dtype).max)
+        if dtype.kind in "iu":
+            return dtype.type(np.iinfo(dtype).min if lowest else np.iinfo(dtype).max)
+        return dtype.type(-np.inf if lowest else np.inf)
 
     def kernel(self, x: Array) -> Array:
         y: Array = self.ufunc.reduce(x, self.axes, keepdims=self.keepdims, initial=self.identity(x.dtype))
