@@ -53,6 +53,7 @@ from tinygraph.ops.resize import *
 from tinygraph.ops.resize_grad import *
 from tinygraph.ops.reverse import *
 from tinygraph.ops.rms_norm import *
+from tinygraph.ops.rnn import *
 from tinygraph.ops.rounding import *
 from tinygraph.ops.scatter import *
 from tinygraph.ops.shape import *
