@@ -131,7 +131,7 @@ def taps(rule: Rule, size: int, count: int, scale: float | None, roi: tuple[floa
 
 def _right(ratio: Array, rounding: str) -> Array:
     """Whether the right one of two neighbours is chosen, at 0 < ratio <= 1 of the way from left to right."""
-    chosen = {
+    chosen: dict[str, Array] = {
         "floor": ratio == 1,
         "ceil": ratio > 0,
         "round_prefer_floor": ratio > 0.5,

@@ -24,6 +24,7 @@ from tinygraph.ops.floating import *
 from tinygraph.ops.fold import *
 from tinygraph.ops.gather import *
 from tinygraph.ops.gelu import *
+from tinygraph.ops.grid_sample import *
 from tinygraph.ops.index import *
 from tinygraph.ops.log_sum_exp import *
 from tinygraph.ops.logic import *
@@ -55,6 +56,7 @@ from tinygraph.ops.reverse import *
 from tinygraph.ops.rms_norm import *
 from tinygraph.ops.rnn import *
 from tinygraph.ops.rounding import *
+from tinygraph.ops.sampling import *
 from tinygraph.ops.scatter import *
 from tinygraph.ops.shape import *
 from tinygraph.ops.shape_of import *
