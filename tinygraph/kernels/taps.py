@@ -65,11 +65,11 @@ def convolve(x: Array, w: Array, stride: Ints, padding: Pads, dilation: Ints, gr
     n, k = len(x), len(w)
     x = pad(x, padding)
     out = counts(x.shape[2:], w.shape[2:], stride, dilation)
-    w = w.reshape(groups, k // groups, *w.shape[1:])
-    y = np.zeros((n, groups, k // groups, prod(out)), x.dtype)
+    w = _wide(w).reshape(groups, k // groups, *w.shape[1:])
+    y = np.zeros((n, groups, k // groups, prod(out)), w.dtype)
     for tap, region in taps(w.shape[3:], out, stride, dilation):
         y += w[tap] @ _columns(x[region], groups)
-    return y.reshape(n, k, *out)
+    return y.reshape(n, k, *out).astype(x.dtype, copy=False)
 
 
 def spread(x: Array, w: Array, sizes: Ints, stride: Ints, padding: Pads, dilation: Ints, groups: int) -> Array:
@@ -89,14 +89,14 @@ def spread(x: Array, w: Array, sizes: Ints, stride: Ints, padding: Pads, dilatio
     """
     n, k, *out = x.shape
     channels = w.shape[1] * groups
-    w = w.reshape(groups, k // groups, *w.shape[1:])
+    w = _wide(w).reshape(groups, k // groups, *w.shape[1:])
     padded = [size + front + behind for size, (front, behind) in zip(sizes, padding, strict=True)]
-    y = np.zeros((n, channels, *padded), x.dtype)
+    y = np.zeros((n, channels, *padded), w.dtype)
     columns = _columns(x, groups)
     for tap, region in taps(w.shape[3:], out, stride, dilation):
         y[region] += (np.swapaxes(w[tap], 1, 2) @ columns).reshape(n, channels, *out)
     crop = [slice(front, front + size) for size, (front, _) in zip(sizes, padding, strict=True)]
-    return y[(slice(None), slice(None), *crop)]
+    return y[(slice(None), slice(None), *crop)].astype(x.dtype, copy=False)
 
 
 def correlate(x: Array, g: Array, kernel: Ints, stride: Ints, padding: Pads, dilation: Ints, groups: int) -> Array:
@@ -116,14 +116,19 @@ def correlate(x: Array, g: Array, kernel: Ints, stride: Ints, padding: Pads, dil
     """
     x = pad(x, padding)
     k, channels = g.shape[1], x.shape[1]
-    w = np.zeros((groups, k // groups, channels // groups, *kernel), x.dtype)
-    columns = _columns(g, groups)
+    w = np.zeros((groups, k // groups, channels // groups, *kernel), _wide(g).dtype)
+    columns = _columns(_wide(g), groups)
     for tap, region in taps(kernel, g.shape[2:], stride, dilation):
         w[tap] = (columns @ np.swapaxes(_columns(x[region], groups), -1, -2)).sum(0)
-    return w.reshape(k, channels // groups, *kernel)
+    return w.reshape(k, channels // groups, *kernel).astype(x.dtype, copy=False)
 
 
 def _columns(x: Array, groups: int) -> Array:
     """[N, C, *spatial] as [N, groups, C / groups, positions]."""
     n, channels, *spatial = x.shape
     return x.reshape(n, groups, channels // groups, prod(spatial))
+
+
+def _wide(array: Array) -> Array:
+    """The numbers in a dtype to add products in: half precision soon has no digits left."""
+    return array.astype(np.result_type(array.dtype, np.float32), copy=False)

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import onnx
 
+from tinygraph.budget import Budget
 from tinygraph.errors import ModelFormatError
 
 _LONGEST = 4096  # characters of a location
@@ -22,10 +23,13 @@ class Folder:
 
     Args:
         path: of the folder.
+        budget: of the bytes that may be read, all together.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], budget: Budget) -> None:
         self.path = Path(path)
+        self._budget = budget
+        self._bytes = 0
 
     def read(self, proto: onnx.TensorProto, nbytes: int) -> bytes:
         """The bytes of a tensor.
@@ -39,6 +43,7 @@ class Folder:
 
         Raises:
             ModelFormatError: the place is not allowed, or does not hold that many bytes.
+        BudgetError: they are too many, with those read before.
         """
         entries = _entries(proto)
         offset = _number(entries, "offset", 0)
@@ -52,6 +57,8 @@ class Folder:
                 raise ModelFormatError(
                     f"it wants bytes {offset} to {offset + nbytes} of {location!r}, which has {size}"
                 )
+            self._bytes += nbytes  # many tensors may want the same bytes
+            self._budget.check_bytes(self._bytes, "the numbers in other files take")
             file.seek(offset)
             content = file.read(nbytes)
         if len(content) != nbytes:

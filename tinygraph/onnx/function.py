@@ -30,16 +30,19 @@ def standard(node: onnx.NodeProto, opset: int | None, types: Sequence[TensorType
         return None
     schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     function = onnx.FunctionProto()
+    defaults = [a.default_value for a in schema.attributes.values() if a.default_value.name]
     if schema.has_context_dependent_function:
         versions = schema.context_dependent_function_opset_versions
         best = max((v for v in versions if v <= opset), default=min(versions))
         described = [_described(t).SerializeToString() for t in types]
         body = schema.get_context_dependent_function_with_opset_version(best, node.SerializeToString(), described)
         function.ParseFromString(body)
+        function.attribute_proto.extend(defaults)
         return function if function.node else None
     versions = schema.function_opset_versions
     best = max((v for v in versions if v <= opset), default=min(versions))
     function.ParseFromString(schema.get_function_with_opset_version(best))
+    function.attribute_proto.extend(defaults)
     return function
 
 

@@ -77,7 +77,6 @@ class OnnxImporter:
         self._budget = budget
         self._folder = folder
         self._nodes = 0
-        self._bytes = 0
         self._named: set[Value] = set()
         self._refusals = Refusals()
         self._ir_version = model.ir_version
@@ -161,8 +160,6 @@ class OnnxImporter:
     def initializer(self, proto: onnx.TensorProto, statistics: bool = False) -> Tensor:
         """The value of an initializer."""
         try:
-            self._bytes += tensor.nbytes(proto)
-            self._budget.check_bytes(self._bytes, "the initializers take")
             array = tensor.to_array(proto, self._folder)
         except ModelFormatError as error:
             raise ModelFormatError(f"initializer {proto.name!r}: {error}") from None
@@ -183,8 +180,13 @@ class OnnxImporter:
 
     def check(self, node: onnx.NodeProto, opset: int) -> None:
         """Has the checker of onnx look at a node; ValidationError if it breaks a rule of its operator."""
-        known = onnx.defs.has(node.op_type, opset)
-        deprecated = known and onnx.defs.get_schema(node.op_type, opset).deprecated
+        schema = onnx.defs.get_schema(node.op_type, opset) if onnx.defs.has(node.op_type, opset) else None
+        newer = onnx.defs.get_schema(node.op_type, OLDEST_OPSET) if schema and opset < OLDEST_OPSET else schema
+        if schema and newer and schema.since_version != newer.since_version:
+            raise UnsupportedOp(
+                f"as it was before opset {OLDEST_OPSET}; convert the model with onnx.version_converter.convert_version"
+            )
+        deprecated = schema is not None and schema.deprecated
         # The checker refuses deprecated operators, and knows no names outside of a branch.
         if deprecated or any(a.HasField("g") for a in node.attribute):
             return
@@ -245,15 +247,13 @@ def _statistics(node: onnx.NodeProto) -> list[str]:
 def _opsets(model: onnx.ModelProto) -> dict[str, int]:
     opsets = opset_versions(model.opset_import)
     newest = onnx.defs.onnx_opset_version()
-    opset = opsets.get("")
-    if opset is None:
+    if not opsets:
         raise ModelFormatError("it does not say which operator set it uses")
+    opset = opsets.setdefault("", newest)  # a model may do without the standard operators
     if opset > newest:
         raise ModelFormatError(f"it uses opset {opset}, onnx {onnx.__version__} knows {newest}; upgrade onnx")
-    if opset < OLDEST_OPSET:
-        raise ModelFormatError(
-            f"it uses opset {opset}, older than {OLDEST_OPSET}; convert it with onnx.version_converter.convert_version"
-        )
+    if opset < 1:
+        raise ModelFormatError(f"it uses opset {opset}; the first is 1")
     return opsets
 
 

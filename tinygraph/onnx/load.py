@@ -56,7 +56,7 @@ def load(
     """
     by_path = isinstance(source, (str, os.PathLike))
     try:
-        folder = Folder(Path(os.fspath(source)).parent) if by_path else None  # type: ignore[arg-type]  # it is a path
+        folder = Folder(Path(os.fspath(source)).parent, budget) if by_path else None  # type: ignore[arg-type]  # it is a path
         return from_proto(_parse(_content(source)), bind, budget, folder)
     except (ModelFormatError, UnsupportedOp, BudgetError) as error:
         if by_path:

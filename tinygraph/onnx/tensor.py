@@ -91,11 +91,6 @@ def to_array(tensor: onnx.TensorProto, folder: Folder | None = None) -> Array:
     return array
 
 
-def nbytes(tensor: onnx.TensorProto) -> int:
-    """How many bytes the array takes, by its dims."""
-    return prod(_dims(tensor)) * dtype(tensor.data_type).itemsize
-
-
 def _dims(tensor: onnx.TensorProto) -> tuple[int, ...]:
     dims = tuple(tensor.dims)
     if len(dims) > _MOST_DIMS:

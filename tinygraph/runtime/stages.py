@@ -125,4 +125,3 @@ def find(node: Node, inputs: Sequence[Array], numbers: dict[str, int]) -> list[A
     for array, type in zip(arrays, node.output_types, strict=True):
         numbers |= {d: n for d, n in zip(type.shape, array.shape, strict=True) if isinstance(d, Symbol)}
     return arrays
-
