@@ -177,10 +177,22 @@ def test_shapes_that_are_computed_keep_the_batch_open(lines: str, wanted: str) -
     assert execute(graph.bind(N=2), [x])[0].shape == y.type.bind({"N": 2}).dims
 
 
+def test_what_begins_before_the_first_entry_and_goes_backwards_begins_there() -> None:
+    graph = flow(
+        "y = Slice(x, start, end, axis, step)", (4,), start=ints(-9), end=ints(-9), axis=ints(0), step=ints(-1)
+    )
+    assert execute(graph, [np.arange(4, dtype=np.float32)])[0].tolist() == [0]
+
+
 def test_a_number_that_pads_may_be_computed_in_a_file() -> None:
     graph = flow("m = ReduceMax(x, axes); y = Pad(x, pads, m)", (2, 3), axes=ints(0, 1), pads=ints(0, 0, 0, 1))
     x = X[0, :2, :3].astype(np.float32)
     np.testing.assert_array_equal(execute(graph, [x])[0], np.pad(x, ((0, 0), (0, 1)), constant_values=x.max()))
+
+
+def test_parts_are_equal_before_opset_18() -> None:
+    with pytest.raises(ModelFormatError, match="opset 13 does not split a dimension of 3 into 2 unequal parts"):
+        tg.load(split_model([X.astype(np.float32)], 13, 2, axis=1))
 
 
 def test_unread_parts_are_not_computed() -> None:

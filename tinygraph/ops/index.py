@@ -191,8 +191,12 @@ def _slice(
         raise ShapeError("starts, ends, axes and steps are of different length")
     whole: list[tuple[Any, Any, Any]] = [(None, None, None)] * len(shape)
     for axis, start, stop, step in zip(axes, starts, ends, steps, strict=True):
+        axis = normal_axis(int(axis), len(shape))
         to_the_end = isinstance(stop, int) and step > 0 and stop >= 2**31 - 1
-        whole[normal_axis(int(axis), len(shape))] = (start, None if to_the_end else stop, int(step))
+        dim = shape[axis]
+        if step < 0 and isinstance(start, int) and isinstance(dim, int):
+            start = max(start, -dim)  # what begins before the first entry begins there; in Python it is empty
+        whole[axis] = (start, None if to_the_end else stop, int(step))
     return slice(x, *zip(*whole, strict=True)) if whole else x
 
 

@@ -60,4 +60,8 @@ def _split(node: Any, x: Tensor, sizes: Tensor = None) -> tuple[Tensor, ...]:
     count = node.get("num_outputs", node.outputs) if wanted is None else len(wanted)
     if count != node.outputs:
         raise ModelFormatError(f"it splits into {count}, but has {node.outputs} outputs")
-    return split(x, count if wanted is None else wanted, node.get("axis", 0))
+    axis = normal_axis(node.get("axis", 0), type_of(x).ndim)
+    dim = type_of(x).shape[axis]
+    if wanted is None and node.opset < 18 and isinstance(dim, int) and dim % count:
+        raise ModelFormatError(f"opset {node.opset} does not split a dimension of {dim} into {count} unequal parts")
+    return split(x, count if wanted is None else wanted, axis)
