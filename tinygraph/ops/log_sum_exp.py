@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import UnsupportedOp
 from tinygraph.ir import Array, TensorType
-from tinygraph.ops.base import Tensor, Types, apply, floating, from_onnx, register, type_of
+from tinygraph.ops.base import Tensor, Types, apply, floating, from_onnx, register
 from tinygraph.ops.elementwise import exp, log
 from tinygraph.ops.reduce import Axes, Reduction, Sum, normal_axes, onnx_reduction
 
@@ -63,7 +62,5 @@ def log_sum_exp(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
 
 @from_onnx("ReduceLogSumExp", "ReduceLogSum")
 def _log_sum(node: Any, x: Tensor, axes: Tensor = None) -> Tensor:
-    if type_of(x).dtype.kind != "f":
-        raise UnsupportedOp("of integers, which have no logarithm among them; cast the input to a float type")
     how = onnx_reduction(node, x, axes)
     return apply(LogSumExp(*how), x) if node.op_type == "ReduceLogSumExp" else log(apply(Sum(*how), x))
