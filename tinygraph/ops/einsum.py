@@ -12,8 +12,21 @@ import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Dim, Symbol, TensorType
+from tinygraph.kernels.matrix import MatrixProduct
 from tinygraph.ops.arithmetic import where
-from tinygraph.ops.base import Exporter, Op, Tensor, Types, alike, apply, from_onnx, register, same_dtype, type_of
+from tinygraph.ops.base import (
+    Exporter,
+    Op,
+    Prepared,
+    Tensor,
+    Types,
+    alike,
+    apply,
+    from_onnx,
+    register,
+    same_dtype,
+    type_of,
+)
 from tinygraph.ops.reduce import sum
 from tinygraph.ops.shape import squeeze, transpose
 
@@ -71,18 +84,42 @@ class Einsum(Op):
     def kernel(self, a: Array, b: Array) -> Array:
         first, second, result = self.terms
         sizes = dict(zip(first + second, a.shape + b.shape, strict=True))
-        stack = [c for c in first if c in second and c in result]
-        rows = [c for c in first if c not in second]
-        columns = [c for c in second if c not in first]
-        summed = [c for c in first if c not in result]
+        left, right = self._matrices(a, b)
+        stack, rows, columns, _ = self._groups
+        made = stack + rows + columns
+        return (left @ right).reshape([sizes[c] for c in made]).transpose([made.index(c) for c in result])
 
-        def matrices(x: Array, term: str, up: list[str], across: list[str]) -> Array:
-            shape = [*(sizes[c] for c in stack), prod(sizes[c] for c in up), prod(sizes[c] for c in across)]
-            return x.transpose([term.index(c) for c in (*stack, *up, *across)]).reshape(shape)
+    def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
+        stack, rows, columns, summed = self._groups
+        first, second, result = self.terms
+        floats = all(t.is_static and t.dtype.kind == "f" for t in types)
+        if not floats or result != stack + rows + columns:
+            return None  # the product would have to be copied into another order
+        sizes = dict(zip(first + second, types[0].dims + types[1].dims, strict=True))
+        depth, height, width = (prod(sizes[c] for c in letters) for letters in (summed, rows, columns))
+        stacks = [sizes[c] for c in stack]
+        routine = MatrixProduct((*stacks, height, depth), (*stacks, depth, width), workers)
 
-        y = matrices(a, first, rows, summed) @ matrices(b, second, summed, columns)
-        made = [*stack, *rows, *columns]
-        return y.reshape([sizes[c] for c in made]).transpose([made.index(c) for c in result])
+        def run(inputs: Any, outputs: Any, workspace: Array) -> None:
+            left, right = self._matrices(*inputs)
+            routine.run(left, right, outputs[0].reshape((*stacks, height, width)))
+
+        return Prepared(run, 0, "gemm")
+
+    @property
+    def _groups(self) -> tuple[str, str, str, str]:
+        """The letters of stacks of matrices: of the stack, of a's rows, of b's columns, and those that are summed."""
+        first, second, result = self.terms
+        stack = "".join(c for c in first if c in second and c in result)
+        rows = "".join(c for c in first if c not in second)
+        columns = "".join(c for c in second if c not in first)
+        return stack, rows, columns, "".join(c for c in first if c not in result)
+
+    def _matrices(self, a: Array, b: Array) -> tuple[Array, Array]:
+        """The inputs as stacks of matrices [*, m, k] and [*, k, n]."""
+        first, second, _ = self.terms
+        stack, rows, columns, summed = self._groups
+        return _stacked(a, first, stack, rows, summed), _stacked(b, second, stack, summed, columns)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         (a, b), g = inputs, cotangents[0]
@@ -94,6 +131,13 @@ class Einsum(Op):
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         return export.node("Einsum", inputs, equation=self.equation)
+
+
+def _stacked(x: Array, term: str, stack: str, up: str, across: str) -> Array:
+    """The axes of `up` made one, and those of `across`, behind those of the stack."""
+    sizes = dict(zip(term, x.shape, strict=True))
+    shape = [*(sizes[c] for c in stack), prod(sizes[c] for c in up), prod(sizes[c] for c in across)]
+    return x.transpose([term.index(c) for c in stack + up + across]).reshape(shape)
 
 
 def einsum(equation: str, *tensors: Tensor) -> Tensor:
