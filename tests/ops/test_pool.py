@@ -11,17 +11,16 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import tinygraph as tg
-from tests.ops.cases.pool_average import adaptive, adaptive_grad
-from tests.ops.checks import CHECKS, close, execute
-from tests.ops.harness import Case, real
+from tests.ops.checks import close, execute
 from tests.ops.test_onnx_forms import model
 from tinygraph import ops
 from tinygraph.autodiff import vjp_graph
 from tinygraph.build import infer
 from tinygraph.errors import ModelFormatError, ShapeError, UnsupportedOp
 from tinygraph.ir import TensorType
+from tinygraph.ops.lp_pool import LpPool
 from tinygraph.ops.pool import MaxPool
-from tinygraph.ops.pool_adaptive import AdaptiveAvgPool, AdaptiveAvgPoolGrad
+from tinygraph.ops.pool_adaptive import AdaptiveAvgPool
 from tinygraph.ops.pool_average import AvgPool, AvgPoolGrad
 from tinygraph.ops.pool_grad import ExtremeGather, ExtremeGrad
 
@@ -43,6 +42,7 @@ X = np.random.default_rng(0).standard_normal((2, 3, 7, 6)).astype(np.float32)
         (lambda: ops.adaptive_avg_pool(X, 0), "output size must be a whole number >= 1, got 0"),
         (lambda: ops.adaptive_avg_pool(X[:, :, :0], 1), "there is nothing to average"),
         (lambda: ops.global_avg_pool(X[0, 0]), "at least one spatial axis"),
+        (lambda: ops.lp_pool(X, 2, p=0), "p must be 1 or more, got 0"),
     ],
 )
 def test_windows_that_do_not_fit_are_refused(call: Any, message: str) -> None:
@@ -122,28 +122,57 @@ def test_a_dilated_window_that_hangs_over_is_no_global_pool() -> None:
     assert [node.op_type for node in onnx.load_from_string(file.getvalue()).graph.node] == ["MaxPool"]
 
 
-UNEVEN = [
-    Case(AdaptiveAvgPool((3, 3)), [real(1, 2, 5, 4)], adaptive, "uneven"),
-    Case(AdaptiveAvgPool((4, 2)), [real(2, 1, 1, 5)], adaptive, "larger than the input"),
-    Case(AdaptiveAvgPool((7,)), [real(1, 2, 3)], adaptive, "elements repeat"),
-    Case(AdaptiveAvgPoolGrad((1, 5)), [real(2, 1, 4, 2)], adaptive_grad, "larger than the input"),
-]
-
-
-@pytest.mark.parametrize("check", [name for name in CHECKS if name != "onnx"])
-@pytest.mark.parametrize("row", UNEVEN, ids=str)
-def test_adaptive_windows_that_differ(row: Case, check: str) -> None:
-    CHECKS[check](row)
-
-
 def test_one_pixel_fills_a_larger_output() -> None:
     np.testing.assert_array_equal(ops.adaptive_avg_pool(X[:, :, :1, :1], 7), np.tile(X[:, :, :1, :1], (7, 7)))
 
 
-def test_adaptive_windows_that_differ_are_not_in_onnx() -> None:
-    graph = tg.trace(lambda x: ops.adaptive_avg_pool(x, 4), tg.Spec(X.shape))
-    with pytest.raises(UnsupportedOp, match="its windows differ"):
+def test_adaptive_windows_of_an_open_size_are_not_in_onnx() -> None:
+    graph = tg.trace(lambda x: ops.adaptive_avg_pool(x, 4), tg.Spec((2, 3, "H", 6)))
+    with pytest.raises(UnsupportedOp, match="the size H is open"):
         tg.save(graph, io.BytesIO())
+    tg.save(graph.bind(H=7), io.BytesIO())
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_bytes_are_pooled(dtype: Any) -> None:
+    limits = np.iinfo(dtype)
+    x = np.random.default_rng(0).integers(limits.min, limits.max, (2, 3, 7, 6), endpoint=True).astype(dtype)
+    graph = tg.trace(
+        lambda x: (ops.max_pool(x, 3, 2, 1), ops.global_max_pool(x)), tg.Spec(x.shape, np.dtype(dtype).name)
+    )
+    file = io.BytesIO()
+    tg.save(graph, file)
+    wide = x.astype(np.float64)
+    wanted = [ops.max_pool(wide, 3, 2, 1).astype(dtype), ops.global_max_pool(wide).astype(dtype)]
+    for results in (execute(graph, [x]), list(tg.compile(graph)(x).values()), execute(tg.load(file.getvalue()), [x])):
+        close(results, wanted, 0, "bytes")
+    np.testing.assert_array_equal(ops.min_pool(x, 2), ops.min_pool(wide, 2))
+    with pytest.raises(UnsupportedOp, match="ONNX, which has no such pool"):
+        tg.save(tg.trace(lambda x: ops.min_pool(x, 2), tg.Spec(x.shape, np.dtype(dtype).name)), io.BytesIO())
+    for op in (AvgPool((2, 2)), ExtremeGrad((2, 2)), LpPool((2, 2))):
+        with pytest.raises(ShapeError, match="floating-point"):
+            infer(op, [TensorType(x.shape, x.dtype)] * op.arity[0])
+
+
+def test_places_of_the_largest_elements_in_onnx() -> None:
+    content = model("MaxPool", [X], 12, kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 0], storage_order=1)
+    made = onnx.load_from_string(content)
+    made.graph.node[0].output.append("places")
+    made.graph.output.append(onnx.ValueInfoProto(name="places"))
+    largest, places = execute(tg.load(made.SerializeToString()), [X])
+    np.testing.assert_array_equal(X.transpose(0, 1, 3, 2).reshape(-1)[places], largest)
+    with pytest.raises(ModelFormatError, match="storage_order is 2"):
+        tg.load(model("MaxPool", [X], 12, kernel_shape=[3, 2], storage_order=2))
+
+
+def test_norms_of_windows_in_onnx() -> None:
+    wanted = np.cbrt((np.abs(X) ** 3).sum((2, 3), keepdims=True))
+    close(execute(tg.load(model("GlobalLpPool", [X], 7, p=3)), [X]), [wanted], 1e-6, "GlobalLpPool")
+    wanted = np.sqrt(6 * ops.avg_pool(X * X, (3, 2), 2, ((1, 1), (0, 0))))
+    content = model("LpPool", [X], 11, kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 0])
+    close(execute(tg.load(content), [X]), [wanted], 1e-6, "LpPool")
+    with pytest.raises(ModelFormatError, match="p must be 1 or more, got 0"):
+        tg.load(model("GlobalLpPool", [X], 7, p=0))
 
 
 FORMS = [

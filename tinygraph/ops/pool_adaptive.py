@@ -74,7 +74,7 @@ class AdaptiveAvgPool(Op):
     """
 
     name = "adaptive_avg_pool"
-    onnx = ("GlobalAveragePool", "AveragePool")
+    onnx = ("GlobalAveragePool", "AveragePool", "Slice", "ReduceMean", "Concat")
     arity = (1, 1)
     traits = frozenset({"linear"})
     macs = no_macs
@@ -116,20 +116,38 @@ class AdaptiveAvgPool(Op):
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         if set(self.output_size) == {1}:
             return export.node("GlobalAveragePool", inputs)
-        windows = [_even(size, count) for size, count in zip(types[0].shape[2:], self.output_size, strict=True)]
-        if any(window is None for window in windows):
+        sizes = types[0].shape[2:]
+        opened = next((size for size in sizes if isinstance(size, Symbol)), None)
+        if opened:
             raise UnsupportedOp(
-                f"adaptive_avg_pool of {types[0]} to {self.output_size} cannot be saved as ONNX: its windows differ, "
-                "and AveragePool has one window for all; choose an input size that is a multiple of the output size"
+                f"adaptive_avg_pool to {self.output_size} cannot be saved as ONNX while the size {opened} is open: "
+                "which elements a window has depends on it; bind it first"
             )
-        lengths, steps = zip(*windows, strict=True)
-        return export.node("AveragePool", inputs, kernel_shape=list(lengths), strides=list(steps))
+        known = TensorType(sizes).dims
+        windows = [_even(size, count) for size, count in zip(known, self.output_size, strict=True)]
+        if None not in windows:
+            lengths, steps = zip(*windows, strict=True)  # type: ignore[arg-type]  # none is None
+            return export.node("AveragePool", inputs, kernel_shape=list(lengths), strides=list(steps))
+        (y,) = inputs
+        for axis, (size, count) in enumerate(zip(known, self.output_size, strict=True), 2):
+            if size != count:
+                y = _means(export, y, axis, bins(size, count))
+        return y
 
 
-def _even(size: Dim, count: int) -> tuple[int, int] | None:
+def _means(export: Exporter, x: str, axis: int, windows: Sequence[tuple[int, int]]) -> str:
+    """The mean of each window along an axis. A mean of means is that of all, for windows that are boxes."""
+    axes = export.const(np.array([axis], np.int64))
+    parts = []
+    for window in windows:
+        start, end = (export.const(np.array([place], np.int64)) for place in window)
+        parts.append(export.node("ReduceMean", [export.node("Slice", [x, start, end, axes]), axes], keepdims=1))
+    joined: str = export.node("Concat", parts, axis=axis)
+    return joined
+
+
+def _even(size: int, count: int) -> tuple[int, int] | None:
     """(length, stride) of an axis' windows if they are all alike, else None."""
-    if isinstance(size, Symbol):
-        return None
     windows = bins(size, count)
     lengths = {end - start for start, end in windows}
     steps = {b[0] - a[0] for a, b in pairwise(windows)} or {size}

@@ -47,7 +47,7 @@ class Recurrent(Op):
         clip: what activations get is cut to -clip ... clip, unless it is 0.
     """
 
-    labels = ("y", "y_h")
+    labels: ClassVar[tuple[str, ...]] = ("y", "y_h")
     arity = (3, 8)
     direction: str = "forward"
     given: tuple[str, ...] = ()

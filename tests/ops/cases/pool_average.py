@@ -113,11 +113,15 @@ ADAPTIVE: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = [
     ("even", (6, 4), (3, 2)),
     ("even, overlapping", (3, 3), (2, 2)),
     ("3-D", (2, 4, 2), (1, 2, 2)),
+    ("uneven", (5, 4), (3, 3)),
+    ("uneven along one axis", (3, 5), (3, 3)),
+    ("larger than the input", (1, 5), (4, 2)),
+    ("elements repeat", (3,), (7,)),
 ]
 
 CASES = [
     *sliding(),
     *(Case(AdaptiveAvgPool(out), [real(N, 2, *size)], adaptive, label) for label, size, out in ADAPTIVE),
     *(Case(AdaptiveAvgPoolGrad(size), [real(N, 2, *out)], adaptive_grad, label) for label, size, out in ADAPTIVE),
-    Case(AdaptiveAvgPoolGrad((5, 1)), [real(1, 2, 3, 3)], adaptive_grad, "uneven"),
+    Case(AdaptiveAvgPoolGrad((5, 1)), [real(1, 2, 3, 3)], adaptive_grad, "uneven along both axes"),
 ]
