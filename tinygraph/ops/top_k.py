@@ -20,9 +20,7 @@ from tinygraph.ops.base import (
     register,
     type_of,
 )
-from tinygraph.ops.one_hot import one_hot
-from tinygraph.ops.reduce import sum
-from tinygraph.ops.shape import expand_dims, transpose
+from tinygraph.ops.gather import GatherElementsGrad
 
 __all__ = ["top_k"]
 
@@ -71,13 +69,7 @@ class TopK(Op):
         return np.take_along_axis(x, places, self.axis), places
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        x, places, g = inputs[0], outputs[1], cotangents[0]
-        length = x.shape[self.axis]
-        if isinstance(length, Symbol):
-            raise ShapeError(f"cannot go back to the open dimension {length}: bind it first")
-        spread = sum(one_hot(places, length, x.dtype) * expand_dims(g, -1), self.axis)
-        last = x.ndim - 1
-        return [transpose(spread, (*range(self.axis), last, *range(self.axis, last)))]
+        return [apply(GatherElementsGrad(self.axis, inputs[0].shape), cotangents[0], outputs[1])]
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         k = export.const(np.array([self.k], np.int64))
