@@ -34,6 +34,7 @@ _COMMANDS = {
     "render": "tinygraph.tools.render",
     "run": "tinygraph.tools.run",
     "optimize": "tinygraph.tools.explain",
+    "convert": "tinygraph.tools.convert",
     "train": "tinygraph.tools.train",
     "bench": "tinygraph.tools.bench",
     "models": "tinygraph.tools.networks",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -12,9 +15,11 @@ from tinygraph.ir import Graph
 from tinygraph.passes.pipeline import PIPELINES, Step, explain
 from tinygraph.tools.input_size import refuse_open_sizes
 from tinygraph.tools.model_arg import find
-from tinygraph.tools.options import color_option, model_options, report_options
+from tinygraph.tools.options import color_option, format_option, model_options, report_options, weights_option
 from tinygraph.tools.output import Output, note
-from tinygraph.tools.table import Cell, Column, human_bytes, text_table
+from tinygraph.tools.table import Cell, Column, Format, csv_table, human_bytes, markdown_table, text_table
+
+SCHEMA = 1
 
 
 def _change(number: float) -> str:
@@ -43,10 +48,11 @@ _SUMS = (
 
 @click.command("optimize")
 @model_options
-@click.option("--weights", metavar="FILE", help="safetensors, to go into the result.")
+@weights_option("to go into the result.")
 @click.option("--passes", default="inference", show_default=True, help="A pipeline, or passes with commas between.")
 @click.option("--explain", "steps", is_flag=True, help="Tell what each pass did.")
 @click.option("-o", "--output", metavar="FILE", help="Save the result as this .onnx file.")
+@format_option
 @color_option
 @report_options
 def command(
@@ -57,6 +63,7 @@ def command(
     passes: str,
     steps: bool,
     output: str | None,
+    style: Format,
     color: str,
 ) -> None:
     """Make MODEL smaller and faster without changing its answers."""
@@ -72,9 +79,24 @@ def command(
         tinygraph.save(after, output)
         note(f"wrote {output}")
     out = Output(color=color)
-    if steps and done:
-        out.write(text_table(_STEPS, [_step(step) for step in done], out) + "\n")
-    out.write(text_table(_SUMS, _sums(before, after), out))
+    tables: list[tuple[Sequence[Column], Sequence[Sequence[Cell]]]]
+    tables = [(_STEPS, [_step(step) for step in done])] if steps and done else []
+    tables.append((_SUMS, _sums(before, after)))
+    if style == "json":
+        out.write(json.dumps(_to_dict(model, before, after, done), indent=2) + "\n")
+    elif style == "csv":
+        out.write(csv_table(*tables[0]))  # one file, one table: --explain says which
+    elif style == "md":
+        out.write("\n".join(markdown_table(columns, rows) for columns, rows in tables))
+    else:
+        out.write("\n".join(text_table(columns, rows, out) for columns, rows in tables))
+
+
+def _to_dict(model: str, before: Graph, after: Graph, done: Sequence[Step]) -> dict[str, Any]:
+    """Counts before and after, and how much each pass changed them."""
+    counts = [{"nodes": len(graph.nodes), **asdict(tinygraph.analyze(graph).totals)} for graph in (before, after)]
+    steps = [dict(zip((column.key for column in _STEPS), _step(step), strict=True)) for step in done]
+    return {"schema": SCHEMA, "model": model, "before": counts[0], "after": counts[1], "steps": steps}
 
 
 def _step(step: Step) -> Sequence[Cell]:

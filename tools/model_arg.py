@@ -39,7 +39,7 @@ class Model:
     graph: Graph | None = None
 
     def load(self, weights: str) -> None:
-        """Takes the weights in a safetensors file.
+        """Takes the weights in a file; see `tinygraph.weights`.
 
         Raises:
             UsageError: they do not fit, or the model has weights of its own.

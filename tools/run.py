@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 import numpy as np
@@ -19,9 +18,10 @@ from tinygraph.nn.init import Seeded
 from tinygraph.tools.image import preprocessing
 from tinygraph.tools.input_size import refuse_open_sizes
 from tinygraph.tools.model_arg import Model, find
-from tinygraph.tools.options import answer_options, model_options, report_options
+from tinygraph.tools.options import answer_options, model_options, report_options, weights_option
 from tinygraph.tools.output import Output, note
 from tinygraph.tools.table import Column, Format, as_text, show_shape
+from tinygraph.weights import npz
 
 SCHEMA = 1
 
@@ -61,7 +61,7 @@ class _Numbers(click.ParamType[tuple[float, ...]]):
 @click.command("run")
 @model_options
 @click.option("--input", "files", multiple=True, required=True, metavar="FILE", help="Image or .npy; once an input.")
-@click.option("--weights", metavar="FILE", help="safetensors; without it the weights are random.")
+@weights_option("without it the weights are random.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to show.")
 @click.option("--resize", type=click.IntRange(min=1), help="Shorter side of the image [crop * 256/224; small: crop].")
 @click.option("--crop", type=click.IntRange(min=1), help="Square cut out of the middle [what the model takes].")
@@ -162,20 +162,12 @@ def _read(path: str, type: TensorType, pixels: dict[str, Any]) -> Array:
 def _save(answers: dict[str, Array], path: str) -> None:
     if path.endswith(".npy") and len(answers) > 1:
         raise UsageError(f"there are {len(answers)} outputs ({', '.join(answers)}): save them to a .npz file")
-    with replacing(path) as part, open(part, "wb") as file:
-        if path.endswith(".npy"):
+    if path.endswith(".npy"):
+        with replacing(path) as part, open(part, "wb") as file:
             np.save(file, next(iter(answers.values())), allow_pickle=False)
-        else:
-            _save_several(answers, file)
+    else:
+        npz.save(answers, path)
     note(f"wrote {path}")
-
-
-def _save_several(answers: dict[str, Array], file: BinaryIO) -> None:
-    """As np.savez does, which has no way to save an output by the name of `file`."""
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in answers.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _tables(answers: dict[str, Array], top: int, style: Format, out: Output) -> str:

@@ -14,9 +14,10 @@ from tinygraph.ir import Graph, Mode
 from tinygraph.passes.analyze import analyze
 from tinygraph.passes.analyze_training import analyze_training
 from tinygraph.passes.report import Report, Row, TrainingTotals
+from tinygraph.tools import batches
 from tinygraph.tools.input_size import refuse_open_sizes
 from tinygraph.tools.model_arg import find
-from tinygraph.tools.options import answer_options, model_options, report_options
+from tinygraph.tools.options import answer_options, model_options_with_batches, report_options, weights_option
 from tinygraph.tools.output import Output, note, printable
 from tinygraph.tools.table import (
     Cell,
@@ -80,7 +81,8 @@ _CONVENTIONS = {
 
 
 @click.command("summary")
-@model_options
+@model_options_with_batches
+@weights_option("they have to fit, and change no count.")
 @click.option(
     "--mode",
     type=click.Choice(list(_COLUMNS)),
@@ -102,7 +104,8 @@ _CONVENTIONS = {
 def command(
     model: str,
     input_sizes: tuple[str, ...],
-    batch_size: int | None,
+    batch_sizes: tuple[int, ...],
+    weights: str | None,
     mode: str,
     freeze: tuple[str, ...],
     depth: int | None,
@@ -113,12 +116,35 @@ def command(
     output: str | None,
     color: str,
 ) -> int:
-    """Show what each layer of MODEL makes and costs, in inference or in a training step."""
+    """Show what each layer of MODEL makes and costs, in inference or in a training step.
+
+    With several batch sizes (-b 1,8,64), what all layers together cost at each of them.
+    """
     out = Output(output, color)
     if freeze and mode != "train":
         raise UsageError("--freeze is about training: add --mode train")
-    graph = refuse_open_sizes(find(model).trace(input_sizes, batch_size, _GRAPH_MODE[mode]))
-    report = _priced(graph, model, mode, freeze)
+    found = find(model)
+    if weights is not None:
+        found.load(weights)
+    graphs = [refuse_open_sizes(found.trace(input_sizes, size, _GRAPH_MODE[mode])) for size in batch_sizes or (None,)]
+    reports = [_priced(graph, model, mode, freeze) for graph in graphs]
+    if len(reports) > 1:
+        if sort or top or depth is not None:
+            raise UsageError("--depth, --sort and --top are about layers: give one batch size")
+        conventions = ["", *_conventions(mode, out), ""] if style == "table" else []
+        out.write(batches.answer(batch_sizes, reports, style, out) + "\n".join(conventions))
+    else:
+        _show_layers(reports[0], graphs[0], depth, sort, top, style, out)
+    if style != "json":
+        for remark in dict.fromkeys(remark for report in reports for remark in report.diagnostics):
+            note(remark)
+    return INCOMPLETE if strict and any(report.diagnostics for report in reports) else 0
+
+
+def _show_layers(
+    report: Report, graph: Graph, depth: int | None, sort: str | None, top: int | None, style: Format, out: Output
+) -> None:
+    mode = report.mode
     columns = _COLUMNS[mode]
     rows = report.rows if depth is None else report.by_module(depth)
     if sort:
@@ -132,10 +158,6 @@ def command(
         out.write(markdown_table(columns, [*(_cells(row, columns) for row in shown.rows), _total(report, columns)]))
     else:
         out.write(_text(shown, len(rows), _weight_bytes(graph), out))
-    if style != "json":
-        for remark in report.diagnostics:
-            note(remark)
-    return INCOMPLETE if strict and report.diagnostics else 0
 
 
 def _priced(graph: Graph, model: str, mode: str, freeze: Sequence[str]) -> Report:
@@ -166,8 +188,12 @@ def _text(report: Report, rows: int, weight_bytes: int, out: Output) -> str:
     footer = _footer(report, weight_bytes)
     if out.width is not None:
         footer = [line for text in footer for line in textwrap.wrap(text, out.width, subsequent_indent=_INDENT)]
-    conventions = textwrap.wrap(_CONVENTIONS[report.mode], min(out.width or 100, 100))
+    conventions = _conventions(report.mode, out)
     return "\n".join([title, *map(printable, inputs), "", table, *hidden, *footer, "", *conventions, ""])
+
+
+def _conventions(mode: str, out: Output) -> list[str]:
+    return textwrap.wrap(_CONVENTIONS[mode], min(out.width or 100, 100))
 
 
 def _footer(report: Report, weight_bytes: int) -> list[str]:

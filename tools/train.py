@@ -18,7 +18,7 @@ from tinygraph.errors import UsageError
 from tinygraph.tools import task as tasks
 from tinygraph.tools.checkpoints import Checkpoint, Progress, Record, RunFolder
 from tinygraph.tools.fit import Training, loss_and_accuracy
-from tinygraph.tools.options import report_options
+from tinygraph.tools.options import report_options, weights_option
 from tinygraph.tools.output import Output, note
 from tinygraph.tools.own_code import contained
 from tinygraph.tools.recipe import Recipe, recipe_options
@@ -35,7 +35,7 @@ _STOPPED = 128  # plus the number of the signal: the exit status, as shells have
 @click.option("--data", metavar="digits|DIR", help="Bundled digits, or a folder with a folder for each class.")
 @recipe_options
 @click.option("--input-size", "input_sizes", multiple=True, metavar="SIZE", help="Size of the images, as for summary.")
-@click.option("--weights", metavar="FILE", help="safetensors to start from.")
+@weights_option("to start from.")
 @click.option("--threads", type=click.IntRange(min=1), help="To compute with [all cores].")
 @click.option("--resume", is_flag=True, help="Go on where the run in the folder stopped.")
 @click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a run.")

@@ -45,6 +45,22 @@ def test_optimize_without_explain_prints_the_sums_only() -> None:
     assert "fold_batch_norm" not in text
 
 
+def test_optimize_answers_in_every_style() -> None:
+    told = json.loads(invoke("optimize", "resnet18", "--format", "json").stdout)
+    assert list(told) == ["schema", "model", "before", "after", "steps"]
+    assert (told["schema"], told["model"]) == (1, "resnet18")
+    assert (told["before"]["nodes"], told["after"]["nodes"]) == (69, 49)
+    assert told["before"]["macs"] == told["after"]["macs"] == 1_814_073_344
+    assert sum(step["nodes"] for step in told["steps"]) == 49 - 69
+    assert sum(step["flops"] for step in told["steps"]) == told["after"]["flops"] - told["before"]["flops"]
+    sums = invoke("optimize", "resnet18", "--format", "csv").stdout.splitlines()
+    assert sums[:2] == ["quantity,before,after,change", "nodes,69,49,-29 %"]
+    steps = invoke("optimize", "resnet18", "--format", "csv", "--explain").stdout.splitlines()
+    assert steps[0] == "pass,nodes,params,flops,activation_bytes,summary"
+    assert len(steps) == 1 + len(told["steps"])
+    assert invoke("optimize", "resnet18", "--format", "md", "--explain").stdout.count("\n| ---") == 2
+
+
 def test_optimize_writes_onnx_only() -> None:
     assert "only .onnx can be written" in complaint("optimize", "lenet5", "-o", "net.pt")
 

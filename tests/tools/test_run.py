@@ -111,7 +111,11 @@ def test_weights_come_from_a_file(tmp_path: Path) -> None:
     assert result.stderr == ""
     want = trained(np.ones((1, 1, 32, 32), np.float32))
     np.testing.assert_allclose(json.loads(result.stdout)["outputs"]["output"]["values"], want, rtol=1e-5)
+    trained.save(tmp_path / "lenet5.npz")
+    other = ("run", "lenet5", "--input", x, "--weights", str(tmp_path / "lenet5.npz"), "--format", "json")
+    assert invoke(*other).stdout == result.stdout
     assert "no such file" in complaint("run", "lenet5", "--input", x, "--weights", "none.safetensors")
+    assert "no such file" in complaint("run", "lenet5", "--input", x, "--weights", "none.pth")
     assert "do not fit" in complaint("run", "lenet5_eecs498", "--input", x, "--weights", weights)
 
 
