@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from tinygraph.ir import Graph, Node, Value
 from tinygraph.ops.conv import Conv
 from tinygraph.ops.pool import Pool
+from tinygraph.ops.unknown import Unknown
 from tinygraph.ops.windows import extents
 from tinygraph.passes.report import Report, Row, Totals
 from tinygraph.runtime.lifetimes import peak
 
 
-def analyze(graph: Graph, bind: Mapping[str, int] | None = None, model: str = "") -> Report:
+def analyze(
+    graph: Graph, bind: Mapping[str, int] | None = None, model: str = "", unread: Sequence[str] = ()
+) -> Report:
     """Counts what a graph costs, by the conventions of the README.
 
     A parameter is counted once, at the first node that reads it; in the totals also if no node
@@ -22,10 +25,14 @@ def analyze(graph: Graph, bind: Mapping[str, int] | None = None, model: str = ""
     activations take at any one time, if each goes after the last node that reads it or a view
     of it, and outputs stay to the end.
 
+    What a node costs is not known if its operator is not, or if sizes are found only when it runs.
+    The totals are then the least that it can be, and the report is not complete.
+
     Args:
         graph: trained, loaded, optimized or not; no numbers are made.
         bind: numbers for open dimensions. Those not given count as 1, and the report says so.
         model: the name that the report bears.
+        unread: operators of nodes of a file that did not get into the graph.
 
     Raises:
         UsageError: no input has a dimension of that name.
@@ -38,7 +45,8 @@ def analyze(graph: Graph, bind: Mapping[str, int] | None = None, model: str = ""
         tuple((v.name, v.type) for v in graph.inputs),
         totals(graph, made),
         made,
-        (*remarks, *diagnostics(graph)),
+        (*remarks, *diagnostics(graph), *_unknown(made, unread)),
+        complete=not unread and all(row.complete for row in made),
     )
 
 
@@ -57,9 +65,9 @@ def totals(graph: Graph, rows: Sequence[Row]) -> Totals:
         params=sum(v.type.size for v in parameters),
         trainable_params=sum(v.type.size for v in parameters if v.kind == "param"),
         buffers=sum(v.type.size for v in graph.data if v.kind == "buffer"),
-        macs=sum(row.macs for row in rows),
-        flops=sum(row.flops for row in rows),
-        activation_bytes=sum(row.activation_bytes for row in rows),
+        macs=sum(row.macs or 0 for row in rows),
+        flops=sum(row.flops or 0 for row in rows),
+        activation_bytes=sum(row.activation_bytes or 0 for row in rows),
         peak_bytes=peak(graph, owners(graph), ("input", "node")),
     )
 
@@ -81,22 +89,29 @@ def rows(graph: Graph) -> tuple[Row, ...]:
         fresh = [v for v in dict.fromkeys(node.inputs) if v.kind in ("param", "frozen") and v not in counted]
         counted.update(fresh)
         inputs, outputs = node.input_types, node.output_types
+        sized = all(t.is_static for t in (*inputs, *outputs))
+        known = sized and not isinstance(node.op, Unknown)
         made.append(
             Row(
                 name=node.name,
                 module=node.where.module,
                 source=node.where.source,
-                op=node.op.name,
-                input_shapes=tuple(t.dims for t in inputs),
-                output_shape=outputs[0].dims,
+                op=node.op.operator if isinstance(node.op, Unknown) else node.op.name,
+                input_shapes=tuple(t.shape for t in inputs),
+                output_shape=outputs[0].shape,
                 params=sum(v.type.size for v in fresh),
                 trainable_params=sum(v.type.size for v in fresh if v.kind == "param"),
-                macs=node.op.macs(inputs, outputs),
-                flops=node.op.flops(inputs, outputs),
-                activation_bytes=0 if _is_view(node) else sum(t.nbytes for t in outputs),
+                macs=node.op.macs(inputs, outputs) if known else None,
+                flops=node.op.flops(inputs, outputs) if known else None,
+                activation_bytes=_activation_bytes(node) if sized else None,
+                complete=known,
             )
         )
     return tuple(made)
+
+
+def _activation_bytes(node: Node) -> int:
+    return 0 if _is_view(node) else sum(t.nbytes for t in node.output_types)
 
 
 def _is_view(node: Node) -> bool:
@@ -110,6 +125,21 @@ def owners(graph: Graph) -> dict[Value, Value]:
         if _is_view(node):
             owner |= dict.fromkeys(node.outputs, owner[node.inputs[0]])
     return owner
+
+
+def _unknown(rows: Sequence[Row], unread: Sequence[str]) -> list[str]:
+    """What the counts leave out."""
+    unknown = [row.op for row in rows if not row.complete]
+    remarks = []
+    if unknown:
+        remarks.append(f"the cost of {_census(unknown)} is not known; totals are the least that it can be")
+    if unread:
+        remarks.append(f"not in the table, for the shapes that they make are not known: {_census(unread)}")
+    return remarks
+
+
+def _census(ops: Sequence[str]) -> str:
+    return ", ".join(f"{count} {op}" for op, count in Counter(ops).items())
 
 
 def _unread(graph: Graph) -> list[str]:
@@ -126,10 +156,9 @@ def _mostly_padding(graph: Graph) -> list[str]:
     found = [node for node in graph.nodes if _spans_more(node)]
     if not found:
         return []
-    ops = ", ".join(f"{count} {op}" for op, count in Counter(node.op.name for node in found).items())
     first = found[0]
     return [
-        f"{ops}: the window is larger than the input, and most taps read padding; "
+        f"{_census([node.op.name for node in found])}: the window is larger than the input, and most taps read padding; "
         f"the first is {first.name} on {first.inputs[0].type}; use larger images"
     ]
 
@@ -140,6 +169,8 @@ def _spans_more(node: Node) -> bool:
     elif isinstance(node.op, Pool):
         window = node.op.kernel_size
     else:
+        return False
+    if not node.inputs[0].type.is_static:
         return False
     sizes = node.inputs[0].type.dims[2:]
     return any(span > size for span, size in zip(extents(window, node.op.dilation), sizes, strict=True))

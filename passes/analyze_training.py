@@ -14,7 +14,7 @@ from tinygraph.ops.arithmetic import Add
 from tinygraph.passes.analyze import diagnostics, owners, rows, totals, with_numbers
 from tinygraph.passes.report import Report, Row, Split, TrainingRow, TrainingTotals
 
-_COUNTS = [f.name for f in fields(Row) if f.type == "int"]
+_COUNTS = [f.name for f in fields(Row) if str(f.type).startswith("int")]
 _SPLIT = [f.name for f in fields(Split)]
 
 
@@ -168,9 +168,9 @@ def _row(shares: Sequence[tuple[Row, str]], kept: int) -> TrainingRow:
     macs: Counter[str] = Counter()
     flops: Counter[str] = Counter()
     for share, part in shares:
-        macs[part] += share.macs
-        flops[part] += share.flops
-    sums = {name: sum(getattr(share, name) for share, _ in shares) for name in _COUNTS}
+        macs[part] += share.macs or 0
+        flops[part] += share.flops or 0
+    sums = {name: sum(getattr(share, name) or 0 for share, _ in shares) for name in _COUNTS}
     return TrainingRow(
         **{f.name: getattr(row, f.name) for f in fields(Row)} | sums,
         forward_macs=macs["forward"],

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from tinygraph.ir import TensorType, dtype_name
+from tinygraph.ir import Shape, TensorType, dtype_name
 
 SCHEMA = 1
 
@@ -25,22 +25,24 @@ class Row:
         output_shape: of the first output; of a group, that of its last node.
         params: numbers in the parameters that no earlier row has counted.
         trainable_params: those of them that training changes.
-        macs: multiply-adds.
-        flops: arithmetic operations, two for each multiply-add.
-        activation_bytes: memory of the arrays made.
+        macs: multiply-adds; None if not known. In a group, the least that it can be.
+        flops: arithmetic operations, two for each multiply-add; likewise.
+        activation_bytes: memory of the arrays made; likewise.
+        complete: whether all of these are known.
     """
 
     name: str
     module: str
     source: str
     op: str
-    input_shapes: tuple[tuple[int, ...], ...]
-    output_shape: tuple[int, ...]
+    input_shapes: tuple[Shape, ...]
+    output_shape: Shape
     params: int
     trainable_params: int
-    macs: int
-    flops: int
-    activation_bytes: int
+    macs: int | None
+    flops: int | None
+    activation_bytes: int | None
+    complete: bool = field(default=True, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class Report:
         diagnostics: remarks, one line each.
         mode: "train" for forward and backward pass, where rows and totals are TrainingRows and
             TrainingTotals.
+        complete: whether the cost of every node is known; if not, totals are the least that it can be.
     """
 
     model: str
@@ -120,6 +123,7 @@ class Report:
     rows: tuple[Row, ...]
     diagnostics: tuple[str, ...]
     mode: Literal["inference", "train"] = "inference"
+    complete: bool = True
 
     def by_module(self, depth: int) -> tuple[Row, ...]:
         """Rows added up over the first `depth` parts of their module paths.
@@ -140,8 +144,9 @@ class Report:
             "model": self.model,
             **({"mode": self.mode} if self.mode == "train" else {}),
             "inputs": [{"name": name, "shape": list(t.dims), "dtype": dtype_name(t.dtype)} for name, t in self.inputs],
+            **({} if self.complete else {"complete": False}),
             "totals": asdict(self.totals),
-            "rows": [asdict(row) for row in self.rows],
+            "rows": [_plain(row) for row in self.rows],
             "diagnostics": list(self.diagnostics),
         }
 
@@ -150,9 +155,15 @@ class Report:
         return json.dumps(self.to_dict(), indent=2)
 
 
+def _plain(row: Row) -> dict[str, Any]:
+    """The row as a dict; `complete` is in it only where it is False."""
+    return {key: entry for key, entry in asdict(row).items() if key != "complete" or not entry}
+
+
 def _sum(path: str, rows: Sequence[Row]) -> Row:
     if len(rows) == 1:
         return rows[0]
-    counts = [f.name for f in fields(rows[0]) if f.type == "int"]
-    sums = {name: sum(getattr(row, name) for row in rows) for name in counts}
+    counts = [f.name for f in fields(rows[0]) if str(f.type).startswith("int")]
+    sums: dict[str, Any] = {name: sum(getattr(row, name) or 0 for row in rows) for name in counts}
+    sums["complete"] = all(row.complete for row in rows)
     return replace(rows[0], name=path, module=path, op="", output_shape=rows[-1].output_shape, **sums)

@@ -89,6 +89,7 @@ class Body:
 
     def _convert(self, proto: onnx.NodeProto) -> None:
         """Reads a node; one that is not supported is noted."""
+        inputs: list[Any] = []
         try:
             inputs = [self._find(name) if name else None for name in proto.input]
             if any(given is LOST for given in inputs):
@@ -96,16 +97,24 @@ class Body:
                 raise LostError
             results = self._results_of(proto, inputs)
         except LostError:
-            results = [LOST] * len(proto.output)
+            results = self._lost(proto, inputs)
         except UnsupportedOp as error:
             self._model.refuse(proto, self._opsets.get(domain(proto)), str(error), error.inputs)
-            results = [LOST] * len(proto.output)
+            results = self._lost(proto, inputs)
         except BudgetError as error:
             raise BudgetError(f"{place(proto)}: {error}") from None
         except Exception as error:  # a file that breaks the rules may trip a reader in any way
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise ModelFormatError(f"{place(proto)}: {reason}") from error
         self.tensors |= {name: made for name, made in zip(proto.output, results, strict=False) if name}
+
+    def _lost(self, proto: onnx.NodeProto, inputs: Sequence[Any]) -> Sequence[Any]:
+        """What is put in the place of the results of a node that is not supported."""
+        stand_ins = None
+        if not self._depth:
+            self._follow(proto)
+            stand_ins = self._model.stand_in(proto, inputs)
+        return stand_ins or [LOST] * len(proto.output)
 
     def _check_support(self, proto: onnx.NodeProto) -> None:
         """Raises UnsupportedOp if nothing is known of the operator."""
@@ -197,7 +206,7 @@ class Body:
         body = Body(self._model, graph.node, results, self._opsets, {}, self._path, self, self._depth + 1)
         if len(inputs) != len(graph.input):
             raise ModelFormatError(f"its body takes {len(graph.input)} inputs, it gets {len(inputs)}")
-        body.tensors |= {t.name: self._model.initializer(t, "") for t in graph.initializer}
+        body.tensors |= {t.name: self._model.initializer(t) for t in graph.initializer}
         body.tensors |= {info.name: given for info, given in zip(graph.input, inputs, strict=True)}
         outputs = body.read()
         if any(made is LOST for made in outputs):

@@ -85,10 +85,10 @@ def _truth(array: Any) -> bool:
     return bool(array.reshape(()))
 
 
-def _part(x: Tensor, axis: int, number: int) -> Tensor:
+def _part(x: Tensor, axis: int, number: int) -> Any:
     return getitem(x, (*[slice(None)] * axis, number))
 
 
-def _stacked(rows: Sequence[Tensor], axis: int) -> Tensor:
+def _stacked(rows: Sequence[Tensor], axis: int) -> Any:
     axis = normal_axis(axis, type_of(rows[0]).ndim + 1)
     return concat([expand_dims(row, axis) for row in rows], axis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import onnx
 
@@ -14,8 +15,8 @@ def exists(node: onnx.NodeProto, opset: int | None) -> bool:
     """Whether the standard says what an operator is made of; see `standard`."""
     if opset is None or not onnx.defs.has(node.op_type, opset, node.domain):
         return False
-    schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
-    return schema.has_function or schema.has_context_dependent_function
+    schema: Any = onnx.defs.get_schema(node.op_type, opset, node.domain)  # its stubs know little of functions
+    return bool(schema.has_function or schema.has_context_dependent_function)
 
 
 def standard(node: onnx.NodeProto, opset: int | None, types: Sequence[TensorType | None]) -> onnx.FunctionProto | None:
@@ -28,7 +29,7 @@ def standard(node: onnx.NodeProto, opset: int | None, types: Sequence[TensorType
     """
     if opset is None or not exists(node, opset):
         return None
-    schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+    schema: Any = onnx.defs.get_schema(node.op_type, opset, node.domain)
     function = onnx.FunctionProto()
     defaults = [a.default_value for a in schema.attributes.values() if a.default_value.name]
     if schema.has_context_dependent_function:
@@ -62,7 +63,8 @@ def body(function: onnx.FunctionProto, call: onnx.NodeProto) -> list[onnx.NodePr
 
 
 def _filled(node: onnx.NodeProto, given: Mapping[str, onnx.AttributeProto]) -> onnx.NodeProto:
-    copy = onnx.NodeProto.FromString(node.SerializeToString())
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
     stack = [copy]
     while stack:
         current = stack.pop()
@@ -75,6 +77,7 @@ def _filled(node: onnx.NodeProto, given: Mapping[str, onnx.AttributeProto]) -> o
 
 def _resolved(attribute: onnx.AttributeProto, given: Mapping[str, onnx.AttributeProto]) -> onnx.AttributeProto:
     source = given[attribute.ref_attr_name] if attribute.ref_attr_name else attribute
-    copy = onnx.AttributeProto.FromString(source.SerializeToString())
+    copy = onnx.AttributeProto()
+    copy.CopyFrom(source)
     copy.name = attribute.name
     return copy

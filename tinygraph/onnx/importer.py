@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,11 @@ from tinygraph.onnx.external import Folder
 from tinygraph.onnx.inputs import Inputs
 from tinygraph.onnx.known import Known
 from tinygraph.onnx.names import all_texts, unique
-from tinygraph.onnx.node import OnnxNode
+from tinygraph.onnx.node import OnnxNode, label
+from tinygraph.onnx.partial import Inferred, Unread
 from tinygraph.onnx.refusals import Refusals
 from tinygraph.ops.base import IMPORTERS, from_onnx
+from tinygraph.ops.unknown import Unknown
 from tinygraph.tensor import Tensor
 from tinygraph.trace import Trace
 
@@ -49,12 +51,15 @@ class OnnxImporter:
         bind: numbers of open dimensions, and arrays of inputs, by name.
         budget: of memory and work.
         folder: where the model may keep numbers in other files; None if nowhere.
+        partial: keep what is supported of a model: other nodes become Unknown ones if their types
+            are known, and are listed in `unread` if not.
 
     Attributes:
         trace: where the graph is made.
         known: what is known of its values.
         functions: those that the model defines, by domain, name and overload.
         ours: whether `save` wrote the model.
+        unread: nodes that are not in the graph.
 
     Raises:
         ModelFormatError: the model does not say which opset it uses, or one that is too old
@@ -63,7 +68,12 @@ class OnnxImporter:
     """
 
     def __init__(
-        self, model: onnx.ModelProto, bind: Mapping[str, Any], budget: Budget, folder: Folder | None = None
+        self,
+        model: onnx.ModelProto,
+        bind: Mapping[str, Any],
+        budget: Budget,
+        folder: Folder | None = None,
+        partial: bool = False,
     ) -> None:
         if not all(isinstance(text, str) for text in all_texts(model)):
             raise ModelFormatError("it has names that are not UTF-8")
@@ -76,6 +86,8 @@ class OnnxImporter:
         self._types = Inputs(self._proto.input, bind)
         self._budget = budget
         self._folder = folder
+        self.unread: list[Unread] = []
+        self._inferred = Inferred(model, self._types) if partial else None
         self._nodes = 0
         self._named: set[Value] = set()
         self._refusals = Refusals()
@@ -103,6 +115,8 @@ class OnnxImporter:
             body = Body(self, self._proto.node, results, self._opsets, self._reserve())
             body.tensors |= tensors
             made = body.read()
+        if self._inferred is not None:
+            return self.trace.builder.finish(self._loose_ends(body), keep_data=False)
         if self._refusals:
             raise self._refusals.error()
         return self.trace.builder.finish(self._outputs(made), keep_data=False)
@@ -176,6 +190,16 @@ class OnnxImporter:
                 raise ModelFormatError(f"the output {info.name!r} is declared {name}, but it is {result.type}")
             yield info.name, result.value
 
+    def _loose_ends(self, body: Body) -> Iterator[tuple[str, Value]]:
+        """The outputs of the model as far as they are known, and what only nodes that are not known would read."""
+        outputs = {output.name for output in self._proto.output}
+        unread = {(part.name, part.operator) for part in self.unread}
+        nodes = [node for node in self._proto.node if (label(node), node.op_type) not in unread]
+        read = {name for node in nodes for name in node.input}
+        for name, made in body.tensors.items():
+            if isinstance(made, Tensor) and (name in outputs or (made.value.kind == "node" and name not in read)):
+                yield name, made.value
+
     # ---- what the nodes need ----
 
     def check(self, node: onnx.NodeProto, opset: int) -> None:
@@ -217,6 +241,20 @@ class OnnxImporter:
     def refuse(self, node: onnx.NodeProto, opset: int | None, why: str, inputs: Collection[str]) -> None:
         """Notes a node that is not supported."""
         self._refusals.add(node, domain(node), opset, why, inputs)
+
+    def stand_in(self, node: onnx.NodeProto, inputs: Sequence[Any]) -> list[Any] | None:
+        """What stands for the results of a node that is not supported; None if nothing can."""
+        if self._inferred is None:
+            return None
+        types = {name: self._inferred[name] for name in node.output if name}
+        if not all(types.values()):
+            self.unread.append(Unread(label(node), node.op_type))
+            return None
+        known = [tensor for tensor in inputs if isinstance(tensor, Tensor)]
+        return [
+            self.trace.emit(Unknown(node.op_type, type.shape, type.dtype.name), known) if type else None
+            for type in (types.get(name) for name in node.output)
+        ]
 
     def count(self, nodes: int) -> None:
         """Raises BudgetError if these nodes are too many together with those counted before."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ from tinygraph.errors import BudgetError, ModelFormatError, UnsupportedOp, Usage
 from tinygraph.ir import Graph
 from tinygraph.onnx.external import Folder
 from tinygraph.onnx.importer import OnnxImporter
+from tinygraph.onnx.partial import Unread
 from tinygraph.onnx.save import LIMIT
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -28,7 +30,7 @@ def load(
     bind: Mapping[str, Any] = _NOTHING,
     budget: Budget = DEFAULT,
 ) -> Graph:
-    """Reads an ONNX model of opset 7 to the newest that the installed onnx knows.
+    """Reads an ONNX model of opset 6 to the newest that the installed onnx knows.
 
     The inputs keep their names, a named open dimension becomes the symbol of that name, and
     one without a name gets a fresh one. Floating-point initializers of at least one dimension
@@ -54,14 +56,28 @@ def load(
         UnsupportedOp: it uses operators that tinygraph does not know; lists them all.
         BudgetError: loading would take more than the budget.
     """
-    by_path = isinstance(source, (str, os.PathLike))
-    try:
-        folder = Folder(Path(os.fspath(source)).parent, budget) if by_path else None  # type: ignore[arg-type]  # it is a path
-        return from_proto(_parse(_content(source)), bind, budget, folder)
-    except (ModelFormatError, UnsupportedOp, BudgetError) as error:
-        if by_path:
-            error.args = (f"{Path(os.fspath(source)).name}: {error}",)  # type: ignore[arg-type]  # it is a path
-        raise
+    with _naming(source):
+        return from_proto(_parse(_content(source)), bind, budget, _folder(source, budget))
+
+
+def load_partly(
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    *,
+    bind: Mapping[str, Any] = _NOTHING,
+    budget: Budget = DEFAULT,
+) -> tuple[Graph, list[Unread]]:
+    """Reads what tinygraph knows of an ONNX model, to price or draw it; otherwise as `load`.
+
+    An operator that is not supported becomes an Unknown node, if onnx can tell the shape of what it
+    makes. What only such nodes would read is an output of the graph.
+
+    Returns:
+        The graph, and the nodes that are not in it.
+    """
+    with _naming(source):
+        model = _checked(_parse(_content(source)))
+        importer = OnnxImporter(model, bind, budget, _folder(source, budget), partial=True)
+        return importer.graph(), importer.unread
 
 
 def from_proto(
@@ -71,6 +87,10 @@ def from_proto(
     folder: Folder | None = None,
 ) -> Graph:
     """The graph of an ONNX model; see `load`."""
+    return OnnxImporter(_checked(model), bind, budget, folder).graph()
+
+
+def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
     if not model.HasField("graph"):
         raise ModelFormatError("there is no graph in it")
     if not OLDEST_IR <= model.ir_version <= onnx.IR_VERSION:
@@ -78,7 +98,23 @@ def from_proto(
             f"its format (IR version {model.ir_version}) is not between {OLDEST_IR} and {onnx.IR_VERSION}, "
             f"the newest that onnx {onnx.__version__} reads"
         )
-    return OnnxImporter(model, bind, budget, folder).graph()
+    return model
+
+
+def _folder(source: Any, budget: Budget) -> Folder | None:
+    """The folder that a model lies in; None if it is no file of ours."""
+    return Folder(Path(source).parent, budget) if isinstance(source, (str, os.PathLike)) else None
+
+
+@contextmanager
+def _naming(source: Any) -> Iterator[None]:
+    """Errors of a file at a path begin with its name."""
+    try:
+        yield
+    except (ModelFormatError, UnsupportedOp, BudgetError) as error:
+        if isinstance(source, (str, os.PathLike)):
+            error.args = (f"{Path(source).name}: {error}",)
+        raise
 
 
 def _content(source: Any) -> bytes:

@@ -131,10 +131,9 @@ class OnnxNode:
             raise self._missing(position, what)
         if array.ndim > 1 or array.dtype.kind not in "iuO":
             raise ModelFormatError(f"its {what} is no list of whole numbers")
-        sizes: list[Dim] = [d if isinstance(d, Symbol) or d is None else int(d) for d in array.flat]
-        if None in sizes:
+        if any(d is None for d in array.flat):
             raise self._missing(position, what)
-        return sizes
+        return [d if isinstance(d, Symbol) else int(d) for d in array.flat]
 
     def numbers(self, tensor: Tensor, what: str) -> Array:
         """The numbers of any tensor, which must be known before the model runs; see demand."""

@@ -50,7 +50,7 @@ def _insert(node: OnnxNode, sequence: list[Tensor], tensor: Tensor, position: Te
 
 
 @from_onnx("ConcatFromSequence")
-def _concat_from_sequence(node: OnnxNode, sequence: list[Tensor]) -> Tensor:
+def _concat_from_sequence(node: OnnxNode, sequence: list[Tensor]) -> Any:
     if not sequence:
         raise ModelFormatError("the sequence is empty")
     if not node.get("new_axis", 0):

@@ -34,8 +34,8 @@ __all__ = ["bit_cast", "bit_shift", "bitwise_and", "bitwise_not", "bitwise_or", 
 _no_gradient = not_differentiable("its results are whole numbers")
 
 
-def _integers(self: Op, *inputs: TensorType) -> TensorType:
-    """An infer rule: integers of one dtype and the broadcast shape."""
+def _integers(*inputs: TensorType) -> TensorType:
+    """The type of results for integers of one dtype: of the broadcast shape."""
     dtype = same_dtype(*inputs)
     if dtype.kind not in "iu":
         raise ShapeError(f"wants integers, got {dtype.name}")
@@ -43,9 +43,11 @@ def _integers(self: Op, *inputs: TensorType) -> TensorType:
 
 
 class _Bitwise(Binary):
-    infer = _integers
     vjp = _no_gradient
     traits = frozenset({"elementwise", "commutative"})
+
+    def infer(self, a: TensorType, b: TensorType) -> TensorType:
+        return _integers(a, b)
 
 
 @register
@@ -96,10 +98,12 @@ class BitwiseNot(Function):
 
     name = "bitwise_not"
     onnx = ("BitwiseNot",)
-    infer = _integers
     flops = per_output(1)
     vjp = _no_gradient
     ufunc = np.invert
+
+    def infer(self, x: TensorType) -> TensorType:
+        return _integers(x)
 
 
 def bitwise_not(x: Tensor) -> Tensor:

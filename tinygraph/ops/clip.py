@@ -34,10 +34,11 @@ class Clip(Unary):
         given = [bound for bound in (self.low, self.high) if bound is not None]
         if not given:
             raise ShapeError("wants a bound: give low, high or both")
-        limits = np.iinfo(x.dtype) if x.dtype.kind in "iu" else None
-        for bound in given if limits else ():
-            if bound != int(bound) or not limits.min <= bound <= limits.max:
-                raise ShapeError(f"the bound {bound} is no {x.dtype.name}")
+        if x.dtype.kind in "iu":
+            limits = np.iinfo(x.dtype)
+            wrong = [bound for bound in given if bound != int(bound) or not limits.min <= bound <= limits.max]
+            if wrong:
+                raise ShapeError(f"the bound {wrong[0]} is no {x.dtype.name}")
         return x
 
     def flops(self, inputs: Types, outputs: Types) -> int:

@@ -37,20 +37,24 @@ def peak(graph: Graph, owner: Mapping[Value, Value], kinds: tuple[Kind, ...]) ->
     """Most bytes of arrays of these kinds that are alive at any one time, by lifetimes(graph, owner).
 
     Args:
-        graph: every dimension has a number.
+        graph: arrays with a dimension that has no number are not counted.
         owner: the value whose memory each value lies in.
         kinds: "node", or "input" and "node". An input that no node reads counts at the start only.
     """
     dying = lifetimes(graph, owner)
     needed = {v for last in dying for v in last} | {owner[v] for _, v in graph.outputs}
     inputs = [v for v in graph.inputs if v.kind in kinds]
-    live = most = sum(v.type.nbytes for v in inputs)
-    live -= sum(v.type.nbytes for v in inputs if v not in needed)
+    live = most = sum(_nbytes(v) for v in inputs)
+    live -= sum(_nbytes(v) for v in inputs if v not in needed)
     for node, last in zip(graph.nodes, dying, strict=True):
-        live += sum(v.type.nbytes for v in node.outputs if owner[v] is v)
+        live += sum(_nbytes(v) for v in node.outputs if owner[v] is v)
         most = max(most, live)
-        live -= sum(v.type.nbytes for v in last if v.kind in kinds)
+        live -= sum(_nbytes(v) for v in last if v.kind in kinds)
     return most
+
+
+def _nbytes(value: Value) -> int:
+    return value.type.nbytes if value.type.is_static else 0
 
 
 def owners(graph: Graph, weights: Mapping[Value, Array]) -> dict[Value, Value]:
