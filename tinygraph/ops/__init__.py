@@ -32,6 +32,8 @@ from tinygraph.ops.lp_norm import *
 from tinygraph.ops.lp_pool import *
 from tinygraph.ops.lrn import *
 from tinygraph.ops.matmul import *
+from tinygraph.ops.max_unpool import *
+from tinygraph.ops.nms import *
 from tinygraph.ops.nonzero import *
 from tinygraph.ops.norm import *
 from tinygraph.ops.norm_layer import *
@@ -55,6 +57,8 @@ from tinygraph.ops.resize_grad import *
 from tinygraph.ops.reverse import *
 from tinygraph.ops.rms_norm import *
 from tinygraph.ops.rnn import *
+from tinygraph.ops.roi_align import *
+from tinygraph.ops.roi_pool import *
 from tinygraph.ops.rounding import *
 from tinygraph.ops.sampling import *
 from tinygraph.ops.scatter import *
