@@ -126,7 +126,7 @@ class AdaptiveAvgPool(Op):
         known = TensorType(sizes).dims
         windows = [_even(size, count) for size, count in zip(known, self.output_size, strict=True)]
         if None not in windows:
-            lengths, steps = zip(*windows, strict=True)  # type: ignore[arg-type]  # none is None
+            lengths, steps = zip(*windows, strict=True)
             return export.node("AveragePool", inputs, kernel_shape=list(lengths), strides=list(steps))
         (y,) = inputs
         for axis, (size, count) in enumerate(zip(known, self.output_size, strict=True), 2):

@@ -54,13 +54,13 @@ class MaxPoolIndices(Winners):
     def kernel(self, x: Array) -> Array:
         n, c, *sizes = x.shape
         counts = self.pooled(TensorType.of(x)).dims[2:]
-        number = (np.arange(n * c) * prod(sizes)).reshape(n, c, *[1] * len(sizes))
+        number: Array = (np.arange(n * c) * prod(sizes)).reshape(n, c, *[1] * len(sizes))
         taps = np.unravel_index(self.winners(x, counts), self.kernel_size)
         for axis, tap in enumerate(taps):
             windows = np.arange(counts[axis]).reshape(-1, *[1] * (len(sizes) - 1 - axis))
             place = windows * self.stride[axis] + tap * self.dilation[axis] - self.padding[axis][0]
             number = number + place * self._step(sizes, axis)
-        return number.astype(np.int64, copy=False)
+        return number
 
     def _step(self, sizes: Sequence[int], axis: int) -> int:
         """How far apart the numbers of neighbours along a spatial axis are."""
