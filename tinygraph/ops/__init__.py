@@ -14,6 +14,7 @@ from tinygraph.ops.count import *
 from tinygraph.ops.crop import *
 from tinygraph.ops.cross_entropy import *
 from tinygraph.ops.cumulative import *
+from tinygraph.ops.deform_conv import *
 from tinygraph.ops.determinant import *
 from tinygraph.ops.dropout import *
 from tinygraph.ops.einsum import *
