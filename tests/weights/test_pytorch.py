@@ -181,3 +181,15 @@ def test_the_limit_holds_before_anything_is_allocated(tmp_path: Path) -> None:
 def test_names_are_named_for_themselves() -> None:
     assert named("torch.FloatStorage") == b"ctorch\nFloatStorage\n"
     assert struct.unpack("<4f", FOUR) == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("name", ["net.pt", "net.npz", "net.safetensors"])
+def test_a_disk_that_fails_is_told(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / name).touch()
+
+    def fails(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("safetensors.safe_open" if name == "net.safetensors" else "builtins.open", fails)
+    with pytest.raises(tg.UsageError, match=f"{name}: Permission denied"):
+        weights.load(tmp_path / name)

@@ -30,7 +30,7 @@ def load(path: str | os.PathLike[str], limit: int = LIMIT) -> dict[str, Array]:
 
     Args:
         path: of the file.
-        limit: bytes that may be allocated for arrays.
+        limit: bytes that the arrays may have together; reading them may take as much again.
 
     Raises:
         UsageError: there is no such file, or it cannot be read.

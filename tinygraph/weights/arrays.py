@@ -14,7 +14,7 @@ LIMIT = 4 * 2**30  # bytes: more than any network for images has, less than most
 
 
 class Allowance:
-    """Bytes that may be allocated for the arrays of one file, taken before each allocation."""
+    """Bytes that the arrays of one file may have, taken before each allocation."""
 
     def __init__(self, path: str | os.PathLike[str], limit: int) -> None:
         self._path = path

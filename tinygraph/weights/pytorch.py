@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tinygraph.errors import ModelFormatError
+from tinygraph.errors import ModelFormatError, UsageError
 from tinygraph.files import regular
 from tinygraph.ir import Array
 from tinygraph.weights.archive import Archive, brief, opened
@@ -41,13 +41,16 @@ def load(path: str | os.PathLike[str], limit: int = LIMIT) -> dict[str, Array]:
     with opened(path, "PyTorch file") as archive:
         root = _root(archive)
         tensors = _state_dict(read(_short(archive, f"{root}/data.pkl", _LONGEST)))
-        reader = _Reader(archive, root, Allowance(path, limit))
+        reader = _Reader(archive, root, Allowance(path, limit), Allowance(path, limit))
         return {name: reader.array(tensor) for name, tensor in tensors.items()}
 
 
 def _check_beginning(path: str | os.PathLike[str]) -> None:
-    with open(regular(path), "rb") as file:
-        start = file.read(512)
+    try:
+        with open(regular(path), "rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from error
     if start.startswith(_OLD_PICKLE) or start[257:].startswith(_TAR):
         raise ModelFormatError(
             f"{path} is of the format before PyTorch 1.6, which is not read: "
@@ -95,12 +98,16 @@ def _tensors(tree: Any) -> dict[str, Tensor] | None:
 
 
 class _Reader:
-    """Makes arrays of tensors; one storage is read once, and tied tensors are one array."""
+    """Makes arrays of tensors; one storage is read once, and tied tensors are one array.
 
-    def __init__(self, archive: Archive, root: str, allowance: Allowance) -> None:
+    A few numbers may be shown through many views, so what is read and what is given are both limited.
+    """
+
+    def __init__(self, archive: Archive, root: str, stored: Allowance, given: Allowance) -> None:
         self._archive = archive
         self._root = root
-        self._allowance = allowance
+        self._stored = stored
+        self._given = given
         self._order = "<"
         if f"{root}/byteorder" in archive.sizes:
             order = _short(archive, f"{root}/byteorder", 16)
@@ -112,21 +119,19 @@ class _Reader:
 
     def array(self, tensor: Tensor) -> Array:
         """The numbers of the tensor in a contiguous array."""
+        dtype = np.dtype(_READ.get(tensor.storage.dtype, tensor.storage.dtype))
+        self._given.take(math.prod(tensor.shape) * dtype.itemsize)
         if tensor not in self._arrays:
-            self._arrays[tensor] = self._made(tensor)
+            self._arrays[tensor] = self._made(tensor, dtype)
         return self._arrays[tensor]
 
-    def _made(self, tensor: Tensor) -> Array:
+    def _made(self, tensor: Tensor, dtype: np.dtype[Any]) -> Array:
         stored = np.dtype(self._order + _STORED.get(tensor.storage.dtype, tensor.storage.dtype))
-        dtype = np.dtype(_READ.get(tensor.storage.dtype, tensor.storage.dtype))
         flat = np.frombuffer(self._bytes(tensor.storage, stored.itemsize), stored)
         count = math.prod(tensor.shape)
-        contiguous = _is_contiguous(tensor)
-        if not contiguous or stored != dtype:
-            self._allowance.take(count * dtype.itemsize)
         if count and _last(tensor) >= flat.size:
             raise ModelFormatError(f"a tensor reaches beyond the storage {brief(tensor.storage.key)}")
-        if contiguous or not count:
+        if _is_contiguous(tensor) or not count:
             array = flat[tensor.offset :][:count].reshape(tensor.shape)
         else:
             strides = [stride * stored.itemsize for stride in tensor.strides]
@@ -145,7 +150,7 @@ class _Reader:
         if size != storage.size * itemsize:
             raise ModelFormatError(f"the storage {brief(storage.key)} has {size:,} bytes, other than its tensors say")
         if name not in self._storages:
-            self._allowance.take(size)
+            self._stored.take(size)
             self._storages[name] = self._archive.read(name)
         return self._storages[name]
 
