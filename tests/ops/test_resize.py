@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import onnx
@@ -14,8 +15,9 @@ from onnx.reference import ReferenceEvaluator
 import tinygraph as tg
 from tests.ops.checks import execute
 from tinygraph.errors import ShapeError, UnsupportedOp
+from tinygraph.ir import TensorType
 from tinygraph.kernels.interpolation import COORDINATES, MODES, ROUNDINGS
-from tinygraph.ops.resize import resize
+from tinygraph.ops.resize import Resize, resize
 
 Array = np.ndarray
 
@@ -111,6 +113,34 @@ def test_older_opsets_take_places_from_the_front_of_the_axis() -> None:
     np.testing.assert_array_equal(smaller, [[[[1, 3]]]])
     linear = ours(model(x, 9, ["s"], {"s": double}, mode="linear"), x)
     np.testing.assert_array_equal(linear[0, 0, 0], [1, 1.5, 2, 2.5, 3, 3.5, 4, 4])
+
+
+def test_coordinates_of_opset_11_for_nearest_numbers() -> None:
+    x = np.arange(5, dtype=np.float32)
+    none = np.zeros(0, np.float32)
+    sizes = {"roi": none, "scales": none, "sizes": np.array([3])}
+    how = {"coordinate_transformation_mode": "tf_half_pixel_for_nn", "nearest_mode": "floor"}
+    proto = model(x, 11, list(sizes), sizes, **how)
+    np.testing.assert_array_equal(ours(proto, x), [np.floor((i + 0.5) * 5 / 3) for i in range(3)])
+    with pytest.raises(UnsupportedOp, match="tf_half_pixel_for_nn"):
+        ours(model(x, 11, list(sizes), sizes, **how | {"mode": "linear"}), x)
+
+
+@pytest.mark.parametrize("block", [1, 300, 1 << 18])
+@pytest.mark.parametrize("mode", MODES)
+def test_prepared_kernels_go_block_by_block_and_with_threads(block: int, mode: str) -> None:
+    rng = np.random.default_rng(block)
+    for coordinates, dtype in product(COORDINATES[:5], (np.float32, np.float64)):
+        x = rng.standard_normal((3, 5, *rng.integers(1, 7, 2))).astype(dtype)
+        factors = (2, 3) if rng.integers(2) else rng.uniform(0.5, 3, 2)
+        size = tuple(max(1, int(n * f)) for n, f in zip(x.shape[2:], factors, strict=True))
+        op = Resize((2, 3), size, mode=mode, coordinates=coordinates)
+        with patch.multiple("tinygraph.kernels.resize", _BLOCK=block, _WORTH_SHARING=1):
+            prepared = op.lower([TensorType.of(x)], [None], 2)
+        assert prepared is not None
+        y = np.full((3, 5, *size), np.nan, dtype)
+        prepared.run([x], [y], np.zeros(prepared.workspace + 64, np.uint8)[: prepared.workspace])
+        np.testing.assert_allclose(y, op.kernel(x), rtol=0, atol=1e-5 if dtype == np.float32 else 1e-13)
 
 
 def test_axes_that_keep_their_size_stay_open() -> None:

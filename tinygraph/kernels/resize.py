@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 
 from tinygraph.kernels.interpolation import Taps
 from tinygraph.kernels.scratch import Array, carve, room
+from tinygraph.kernels.workers import shares, together
 
+_WORTH_SHARING = 1 << 16  # numbers; fewer are done before another thread has begun
 _BLOCK = 1 << 18  # bytes of the largest array on the way: with the others beside it, it stays in the cache
 
 
@@ -53,12 +56,15 @@ class Resized:
         dtype: of the array; floating, but where no taps have weights.
         axes: that are resized, ascending.
         tables: their taps; nothing lies outside.
+        workers: threads that may be used.
 
     Attributes:
         workspace: bytes of scratch memory that `run` needs.
     """
 
-    def __init__(self, shape: Sequence[int], dtype: np.dtype[Any], axes: Sequence[int], tables: Sequence[Taps]) -> None:
+    def __init__(
+        self, shape: Sequence[int], dtype: np.dtype[Any], axes: Sequence[int], tables: Sequence[Taps], workers: int
+    ) -> None:
         self.dtype = dtype
         self.images = prod(shape[: axes[0]])
         self.sizes = tuple(shape[axes[0] :])
@@ -70,19 +76,29 @@ class Resized:
             stages[-1].rows = prod(sizes[:at])
         self.stages, self.results = stages, tuple(sizes)
         largest = max(prod(self.sizes), *(s.rows * s.count * s.inner for s in stages))
+        self.parts = shares(self.images, workers if self.images * largest >= _WORTH_SHARING else 1)
         self.step = max(1, min(self.images, _BLOCK // (largest * dtype.itemsize)))
         between = [(self.step, s.rows * s.count * s.inner) for s in stages[:-1]]
         self.shapes = (*between, (max(s.scratch * s.rows for s in stages) * self.step,))
-        self.workspace = room(dtype, *self.shapes)
+        self.workspace = room(dtype, *self.shapes * len(self.parts))
 
     def run(self, x: Array, y: Array, workspace: Array) -> None:
         """Resizes x into y."""
-        *between, scratch = carve(workspace, self.dtype, *self.shapes)
+        memory = list(carve(workspace, self.dtype, *self.shapes * len(self.parts)))
+        count = len(self.shapes)
         sources, results = x.reshape(self.images, *self.sizes), y.reshape(self.images, *self.results)
-        for first in range(0, self.images, self.step):
-            whole = results[first : first + self.step]
+        together(
+            [
+                partial(self._part, sources[part], results[part], memory[i * count : (i + 1) * count])
+                for i, part in enumerate(self.parts)
+            ]
+        )
+
+    def _part(self, sources: Array, results: Array, memory: Sequence[Array]) -> None:
+        *between, scratch = memory
+        for first in range(0, len(sources), self.step):
+            part, whole = sources[first : first + self.step], results[first : first + self.step]
             count = len(whole)
-            part = sources[first : first + self.step]
             for made, target in zip(self.stages, [*(b[:count] for b in between), whole], strict=True):
                 target = target.reshape(count * made.rows, made.count, made.inner)
                 made.run(part.reshape(count * made.rows, made.size, made.inner), target, scratch)

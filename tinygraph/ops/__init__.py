@@ -53,8 +53,8 @@ from tinygraph.ops.quantized_matmul import *
 from tinygraph.ops.reduce import *
 from tinygraph.ops.reduce_norm import *
 from tinygraph.ops.reduce_prod import *
+from tinygraph.ops.resampling import *
 from tinygraph.ops.resize import *
-from tinygraph.ops.resize_grad import *
 from tinygraph.ops.reverse import *
 from tinygraph.ops.rms_norm import *
 from tinygraph.ops.rnn import *

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import floor, prod
 from typing import Any
 
@@ -11,124 +10,23 @@ import numpy as np
 
 from tinygraph.errors import ModelFormatError, ShapeError, UnsupportedOp
 from tinygraph.ir import Array, Dim, Symbol, TensorType
-from tinygraph.kernels.interpolation import COORDINATES, MODES, ROUNDINGS, Rule, Taps, taps
-from tinygraph.kernels.resize import Resized, fill_outside, gather
+from tinygraph.kernels.resize import Resized, fill_outside, gather, scatter
 from tinygraph.ops.base import (
     Exporter,
-    Op,
     Prepared,
     Tensor,
     Types,
     apply,
-    family,
+    floating,
     from_onnx,
-    no_macs,
+    gradient_not_in_onnx,
     normal_axis,
     register,
     type_of,
 )
+from tinygraph.ops.resampling import Resampling, computing
 
 __all__ = ["resize"]
-
-
-@family
-class Resampling(Op):
-    """What resizing and its transpose share.
-
-    Every mode is linear in x and separable: along an axis, y[i] = sum over k of weight[i, k] x[index[i, k]].
-
-    Attributes:
-        axes: that are resized, ascending.
-        size: of the result, on these axes.
-        scales: how much longer each axis gets, if that is another number than the quotient of the sizes.
-        mode: "nearest", "linear" or "cubic".
-        coordinates: where the numbers of the result lie in x: "half_pixel" (x + 1/2) / scale - 1/2;
-            "half_pixel_symmetric" the same about the centre of the axis; "pytorch_half_pixel" the same, but
-            0 where the result has one number; "asymmetric" x / scale; "align_corners" from the first number
-            of x to its last; "tf_crop_and_resize" from `start` to `end` of `roi`.
-        rounding: of coordinates, in mode "nearest": "round_prefer_floor", "round_prefer_ceil", "floor", "ceil".
-        cubic_a: the coefficient of the cubic filter.
-        exclude_outside: taps outside of x have no weight; else they repeat the ends of x.
-        antialias: the filter is stretched where an axis shrinks.
-        roi: for "tf_crop_and_resize": (start, end) on each axis, 0 being the first number of x and 1 its last.
-    """
-
-    axes: tuple[int, ...]
-    size: tuple[int, ...]
-    scales: tuple[float, ...] = ()
-    mode: str = "nearest"
-    coordinates: str = "half_pixel"
-    rounding: str = "round_prefer_floor"
-    cubic_a: float = -0.75
-    exclude_outside: bool = False
-    antialias: bool = False
-    roi: tuple[tuple[float, float], ...] = ()
-
-    arity = (1, 1)
-    traits = frozenset({"linear"})
-    macs = no_macs
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """All but the sizes of the result and what it has from nowhere."""
-        names = ("axes", "scales", "mode", "coordinates", "rounding", "cubic_a", "exclude_outside", "antialias", "roi")
-        return {name: getattr(self, name) for name in names}
-
-    def checked(self, type: TensorType) -> TensorType:
-        """The type with the axes of their new sizes; ShapeError if the attributes make no sense."""
-        for value, known in ((self.mode, MODES), (self.coordinates, COORDINATES), (self.rounding, ROUNDINGS)):
-            if value not in known:
-                raise ShapeError(f"does not know {value!r}; give one of {', '.join(known)}")
-        if self.mode == "nearest" and (self.antialias or self.exclude_outside):
-            raise ShapeError("antialias and exclude_outside are for the modes linear and cubic")
-        count = len(self.axes)
-        if (
-            not count
-            or len(self.size) != count
-            or len(self.scales) not in (0, count)
-            or len(self.roi) not in (0, count)
-        ):
-            raise ShapeError(
-                f"wants axes to resize, a size for each of {count}, and a scale and a part for each or none"
-            )
-        if list(self.axes) != sorted({normal_axis(axis, type.ndim) for axis in self.axes}):
-            raise ShapeError(f"axes {self.axes} must ascend")
-        if self.coordinates == "tf_crop_and_resize" and not self.roi:
-            raise ShapeError("'tf_crop_and_resize' wants a roi: start and end on each axis")
-        if not all(np.isfinite(s) and s > 0 for s in self.scales) or not np.all(np.isfinite(self.roi)):
-            raise ShapeError(f"scales {self.scales} must be above 0, and roi {self.roi} finite")
-        shape = list(type.shape)
-        for axis, size in zip(self.axes, self.size, strict=True):
-            old = shape[axis]
-            if isinstance(old, Symbol):
-                raise ShapeError(f"cannot resize the open dimension {old}: bind it first")
-            if min(old, size) < 1:
-                raise ShapeError(f"cannot resize an axis of {old} to {size}: there must be a number on both sides")
-            shape[axis] = size
-        if self.mode != "nearest":
-            _check_numbers(type)
-        return type.with_shape(shape)
-
-    def tables(self, before: Sequence[int], after: Sequence[int]) -> list[Taps]:
-        """The taps along each axis, from its size before resizing and behind."""
-        rule = Rule(
-            self.mode, self.coordinates, self.rounding, self.cubic_a, bool(self.exclude_outside), bool(self.antialias)
-        )
-        scales = self.scales or (None,) * len(self.axes)
-        rois = self.roi or ((0.0, 1.0),) * len(self.axes)
-        return [_taps(rule, *axis) for axis in zip(before, after, scales, rois, strict=True)]
-
-    def picked(self, dims: Sequence[Any]) -> list[int]:
-        """The sizes of the resized axes among those of an array."""
-        return [dims[axis] for axis in self.axes]
-
-
-_taps = lru_cache(maxsize=64)(taps)
-
-
-def _check_numbers(type: TensorType) -> None:
-    if type.dtype.kind not in "iuf":
-        raise ShapeError(f"only mode 'nearest' takes {type.dtype.name}")
 
 
 @register
@@ -179,14 +77,12 @@ class Resize(Resampling):
         tables = self.tables(self.picked(x.dims), self.size)
         if any(table.outside.any() for table in tables):
             return None
-        routine = Resized(x.dims, x.dtype, self.axes, tables)
+        routine = Resized(x.dims, x.dtype, self.axes, tables, workers)
         return Prepared(
             lambda inputs, outputs, memory: routine.run(inputs[0], outputs[0], memory), routine.workspace, "taps"
         )
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
-        from tinygraph.ops.resize_grad import ResizeGrad
-
         size = tuple(self.picked(inputs[0].shape))
         return [apply(ResizeGrad(**self.attributes, size=size), cotangents[0])]
 
@@ -215,11 +111,6 @@ class Resize(Resampling):
         )
 
 
-def computing(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype that numbers are weighted in."""
-    return np.dtype(np.float64) if dtype.kind in "iu" else np.result_type(dtype, np.float32)
-
-
 def _onnx_sizes(
     before: Sequence[int], after: Sequence[int], scales: Sequence[float]
 ) -> tuple[Sequence[float], Sequence[int], str]:
@@ -235,6 +126,39 @@ def _onnx_sizes(
     if set(scales) == {least} and all(floor(s * old + 0.5) == new for old, new, s in axes):
         return (), asked, "not_larger"
     raise UnsupportedOp(f"resizing {tuple(before)} to {tuple(after)} by {tuple(scales)}: ONNX rounds such sizes down")
+
+
+@register
+class ResizeGrad(Resampling):
+    """dx[j] = sum of weight[i, k] g[i] where index[i, k] = j, axis by axis: the transpose of resize."""
+
+    name = "resize_grad"
+    to_onnx = gradient_not_in_onnx
+
+    def infer(self, g: TensorType) -> TensorType:
+        floating(g)
+        return self.checked(g)
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """2 per tap, nearest 1, of each element of g that is not outside, for each axis, from the first on."""
+        dims, total = list(inputs[0].dims), 0
+        tables = self.tables(self.size, self.picked(dims))
+        for axis, size, table in zip(self.axes, self.size, tables, strict=True):
+            dims[axis] = table.inside
+            total += (1 if self.mode == "nearest" else 2) * table.index.shape[1] * prod(dims)
+            dims[axis] = size
+        return total
+
+    def kernel(self, g: Array) -> Array:
+        dx = g.astype(computing(g.dtype), copy=False)
+        tables = self.tables(self.size, self.picked(g.shape))
+        for axis, size, table in zip(self.axes, self.size, tables, strict=True):
+            dx = scatter(dx, axis, table, size)
+        return np.ascontiguousarray(dx, g.dtype)
+
+    def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
+        size = tuple(self.picked(inputs[0].shape))
+        return [apply(Resize(**self.attributes, size=size), cotangents[0])]
 
 
 def resize(
@@ -286,11 +210,12 @@ def resize(
     for given, what in ((sizes, "sizes"), (scales, "scales"), (roi, "parts of the roi")):
         if given is not None and len(given) != len(before):
             raise ShapeError(f"resize: {len(given)} {what} for {len(before)} axes")
+    after: Sequence[Dim]
     if scales is not None:
         factors = [float(s) for s in scales]
         after = [_scaled(old, s) for old, s in zip(before, factors, strict=True)]
     else:
-        after, factors = _kept_proportions(before, sizes or (), policy)
+        after, factors = _kept_proportions(before, TensorType(tuple(sizes or ())).shape, policy)
     cropping = coordinates == "tf_crop_and_resize"
     whole = (0.0, 1.0)
     parts = [(float(start), float(end)) for start, end in roi] if cropping and roi else [whole] * len(before)
@@ -333,7 +258,7 @@ def _scaled(size: Dim, scale: float) -> Dim:
     return floor(scale * size)
 
 
-def _kept_proportions(before: Sequence[Dim], sizes: Sequence[Dim], policy: str) -> tuple[list[Dim], list[float]]:
+def _kept_proportions(before: Sequence[Dim], sizes: Sequence[Dim], policy: str) -> tuple[Sequence[Dim], list[float]]:
     """Sizes by the policy, and how much longer each axis gets."""
     choices = {"stretch": None, "not_larger": min, "not_smaller": max}
     if policy not in choices:
@@ -341,7 +266,7 @@ def _kept_proportions(before: Sequence[Dim], sizes: Sequence[Dim], policy: str) 
     factors = [_factor(old, new) for old, new in zip(before, sizes, strict=True)]
     choice = choices[policy]
     if choice is None or not factors:
-        return list(sizes), factors
+        return sizes, factors
     scale = choice(factors)
     if scale != 1 and any(isinstance(old, Symbol) for old in before):
         raise ShapeError(f"resize: cannot keep the proportions of {tuple(before)}: bind its open dimensions first")
@@ -358,12 +283,21 @@ def _factor(before: Dim, after: Dim) -> float:
     return int(after) / before
 
 
+# Opset 11 had coordinates (x + 1/2) / scale, half a step from "half_pixel": a rounding there, and the same here.
+_HALF_FURTHER = {"floor": "round_prefer_ceil", "round_prefer_floor": "ceil"}
+
+
 @from_onnx("Resize")
 def _resize(node: Any, x: Tensor, first: Tensor, scales: Tensor = None, sizes: Tensor = None) -> Tensor:
     if node.opset < 11:
         return _upsample(node, x, first)
-    axes = node.get("axes")
+    axes, mode = node.get("axes"), node.get("mode", "nearest")
     coordinates = node.get("coordinate_transformation_mode", "half_pixel")
+    rounding = node.get("nearest_mode", "round_prefer_floor")
+    if coordinates == "tf_half_pixel_for_nn":
+        if mode != "nearest" or rounding not in _HALF_FURTHER:
+            raise UnsupportedOp(f"Resize with {coordinates!r} is only supported for nearest numbers, rounded down")
+        coordinates, rounding = "half_pixel", _HALF_FURTHER[rounding]
     given: dict[str, Any] = {}
     if coordinates == "tf_crop_and_resize":
         given["roi"] = np.ravel(node.demand(1, "roi")).reshape(2, -1).T.tolist()
@@ -379,9 +313,9 @@ def _resize(node: Any, x: Tensor, first: Tensor, scales: Tensor = None, sizes: T
     return resize(
         x,
         axes=axes,
-        mode=node.get("mode", "nearest"),
+        mode=mode,
         coordinates=coordinates,
-        rounding=node.get("nearest_mode", "round_prefer_floor"),
+        rounding=rounding,
         cubic_a=node.get("cubic_coeff_a", -0.75),
         exclude_outside=bool(node.get("exclude_outside", 0)),
         antialias=bool(node.get("antialias", 0)),

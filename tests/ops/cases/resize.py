@@ -1,4 +1,4 @@
-"""Rows of ops/resize.py and ops/resize_grad.py: resizing of axes, and its transpose."""
+"""Rows of ops/resize.py: resizing of axes, and its transpose."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from tests.ops.cases.pool import like
 from tests.ops.harness import Array, Case, N, booleans, integers, real
-from tinygraph.ops.resize import Resampling, Resize
-from tinygraph.ops.resize_grad import ResizeGrad
+from tinygraph.ops.resampling import Resampling
+from tinygraph.ops.resize import Resize, ResizeGrad
 
 
 def place(op: Resampling, number: int, i: int, old: int, new: int) -> float:
