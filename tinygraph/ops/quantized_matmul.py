@@ -18,12 +18,13 @@ from tinygraph.ops.base import (
     floating,
     from_onnx,
     not_differentiable,
+    one_onnx_node,
     register,
     type_of,
 )
 from tinygraph.ops.matmul import MatMul
 from tinygraph.ops.quantize import rounded
-from tinygraph.ops.shape import expand_dims, reshape
+from tinygraph.ops.shape import reshape
 
 __all__ = ["matmul_integer", "qlinear_matmul"]
 
@@ -72,8 +73,8 @@ class IntegerProduct(Op):
         small("a", a, a_zero)
         small("b", b, b_zero)
         y = MatMul().infer(a.with_dtype(np.float32), b.with_dtype(np.float32)).with_dtype(np.int32)
-        check_spread("the zero point of a", a_zero, a, -1)
-        check_spread("the zero point of b", b_zero, b, -2)
+        check_spread("the zero point of a", a_zero, a, -2)
+        check_spread("the zero point of b", b_zero, b, -1)
         return y
 
     def macs(self, inputs: Types, outputs: Types) -> int:
@@ -82,21 +83,29 @@ class IntegerProduct(Op):
 
 
 def check_spread(what: str, v: TensorType, x: TensorType, axis: int) -> None:
-    """ShapeError unless v is one number, or one for each row (axis -1) or column (axis -2) of the matrices x."""
-    rows = tuple(1 if i == x.ndim + axis else d for i, d in enumerate(x.shape))
-    if v.shape not in ((), rows[-2:], rows):
-        raise ShapeError(f"{what} is {v}; want one number, or [{','.join(map(str, rows))}]")
+    """ShapeError unless v is one number, or one for each row (axis -2) or column (axis -1) of the matrices x."""
+    each = tuple(d if i in (x.ndim + axis, *range(x.ndim - 2)) else 1 for i, d in enumerate(x.shape))
+    vector = x.shape[axis:][:1] if x.ndim == 2 or axis == -1 else ()
+    if v.shape not in ((), vector, each):
+        raise ShapeError(f"{what} is {v}; want one number, or [{','.join(map(str, vector or each))}]")
+
+
+def rows(v: Array) -> Array:
+    """What belongs to rows so that it broadcasts over the matrices; what belongs to columns does so by itself."""
+    return v[:, None] if v.ndim == 1 else v
 
 
 @register
 class MatMulInteger(IntegerProduct):
     """y = (a - a_zero) (b - b_zero), exactly, in int32.
 
-    Inputs: a [..., m, k], b [..., k, n], int8 or uint8; a_zero, one number or [..., m, 1]; b_zero, one or [..., 1, n].
+    Inputs: a [..., m, k], b [..., k, n], int8 or uint8; a_zero, one number, [m] of one matrix, or [..., m, 1];
+    b_zero, one, [n], or [..., 1, n].
     """
 
     name = "matmul_integer"
-    onnx = ("MatMulInteger", "Reshape")
+    onnx = ("MatMulInteger",)
+    to_onnx = one_onnx_node
     arity = (4, 4)
 
     def infer(self, a: TensorType, b: TensorType, a_zero: TensorType, b_zero: TensorType) -> TensorType:
@@ -107,24 +116,20 @@ class MatMulInteger(IntegerProduct):
         return 2 * self.macs(inputs, outputs) + inputs[0].size + inputs[1].size
 
     def kernel(self, a: Array, b: Array, a_zero: Array, b_zero: Array) -> Array:
-        return wrapped(distance(a, a_zero) @ distance(b, b_zero))
-
-    def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        a, b, a_zero, b_zero = inputs
-        return export.node("MatMulInteger", [a, b, vector(export, a_zero, types[2]), vector(export, b_zero, types[3])])
+        return wrapped(distance(a, rows(a_zero)) @ distance(b, b_zero))
 
 
 @register
 class QLinearMatMul(IntegerProduct):
     """y = saturate(round((a - a_zero) (b - b_zero) (a_scale b_scale / y_scale)) + y_zero), half to even.
 
-    Inputs: a [..., m, k], a_scale, a_zero, b [..., k, n], b_scale, b_zero, y_scale, y_zero; what belongs
-    to a or y is one number or [..., m, 1], what belongs to b one or [..., 1, n]. The product is exact, the
-    scales meet in float32.
+    Inputs: a [..., m, k], a_scale, a_zero, b [..., k, n], b_scale, b_zero, y_scale, y_zero; what belongs to a
+    or y is one number, [m] of one matrix, or [..., m, 1]; what belongs to b is one, [n], or [..., 1, n]. The
+    product is exact, the scales meet in float32.
     """
 
     name = "qlinear_matmul"
-    onnx = ("QLinearMatMul", "Reshape", "Cast")
+    onnx = ("QLinearMatMul", "Cast")
     arity = (8, 8)
 
     def infer(self, *types: TensorType) -> TensorType:
@@ -134,7 +139,7 @@ class QLinearMatMul(IntegerProduct):
         for scale, zero, what in ((a_scale, a_zero, "a"), (b_scale, b_zero, "b"), (y_scale, y_zero, "y")):
             if scale.shape != zero.shape:
                 raise ShapeError(f"the scale of {what} is {scale} and its zero point {zero}; want one shape")
-        check_spread("the scale of y", y_scale, y, -1)
+        check_spread("the scale of y", y_scale, y, -2)
         small("y", y.with_dtype(y_zero.dtype), y_zero)
         return y.with_dtype(y_zero.dtype)
 
@@ -144,23 +149,12 @@ class QLinearMatMul(IntegerProduct):
 
     def kernel(self, *inputs: Array) -> Array:
         a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = inputs
-        product = wrapped(distance(a, a_zero) @ distance(b, b_zero))
-        sa, sb, sy = single(a_scale, b_scale, y_scale)
-        return rounded(product.astype(np.float32) * (sa * sb / sy), y_zero)
+        product = wrapped(distance(a, rows(a_zero)) @ distance(b, b_zero))
+        sa, sb, sy = single(rows(a_scale), b_scale, rows(y_scale))
+        return rounded(product.astype(np.float32) * (sa * sb / sy), rows(y_zero))
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
-        given = single_onnx(export, inputs, types)
-        for i in (1, 2, 4, 5, 6, 7):
-            given[i] = vector(export, given[i], types[i])
-        return export.node("QLinearMatMul", given)
-
-
-def vector(export: Exporter, v: str, type: TensorType) -> str:
-    """[m, 1] or [1, n] as ONNX has it, a vector; what has more axes stays."""
-    if type.ndim != 2:
-        return v
-    name: str = export.node("Reshape", [v, export.const(np.array([-1], np.int64))])
-    return name
+        return export.node("QLinearMatMul", single_onnx(export, inputs, types))
 
 
 def matmul_integer(a: Tensor, b: Tensor, a_zero: Tensor, b_zero: Tensor) -> Tensor:
@@ -169,8 +163,8 @@ def matmul_integer(a: Tensor, b: Tensor, a_zero: Tensor, b_zero: Tensor) -> Tens
     Args:
         a: [..., m, k], int8 or uint8.
         b: [..., k, n], int8 or uint8.
-        a_zero: what stands for 0 in a, of a's dtype: one number, or [..., m, 1].
-        b_zero: likewise: one number, or [..., 1, n].
+        a_zero: what stands for 0 in a, of a's dtype: one number, [m] of one matrix, or [..., m, 1].
+        b_zero: likewise: one number, [n], or [..., 1, n].
 
     Returns:
         [..., m, n], int32.
@@ -199,12 +193,12 @@ def qlinear_matmul(
 
     Args:
         a: [..., m, k], int8 or uint8.
-        a_scale: what one step of a stands for: one number, or [..., m, 1]; floating.
+        a_scale: what one step of a stands for: one number, [m] of one matrix, or [..., m, 1]; floating.
         a_zero: what stands for 0 in a, of a's dtype and a_scale's shape.
         b: [..., k, n], int8 or uint8.
-        b_scale: that of b: one number, or [..., 1, n].
+        b_scale: that of b: one number, [n], or [..., 1, n].
         b_zero: that of b.
-        y_scale: that of the result: one number, or [..., m, 1].
+        y_scale: that of the result, in the forms of a_scale.
         y_zero: that of the result, whose dtype it says: int8 or uint8.
 
     Returns:
@@ -218,12 +212,9 @@ def qlinear_matmul(
     return apply(QLinearMatMul(), a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero)
 
 
-def _rows(v: Tensor, column: bool = False) -> Tensor:
-    """One number, or one for each row (or column), as it broadcasts over the matrices; ONNX has vectors."""
-    shape = type_of(v).shape
-    if shape == (1,):
-        return reshape(v, ())
-    return expand_dims(v, 0 if column else 1) if len(shape) == 1 else v
+def _number(v: Tensor) -> Tensor:
+    """A scale or zero point; older files write one number as a vector."""
+    return reshape(v, ()) if type_of(v).shape == (1,) else v
 
 
 def _matrices(a: Tensor, b: Tensor) -> None:
@@ -237,8 +228,8 @@ def _matmul_integer(
     node: Any, a: Tensor, b: Tensor, a_zero: Tensor | None = None, b_zero: Tensor | None = None
 ) -> Tensor:
     _matrices(a, b)
-    a_zero = np.zeros((), type_of(a).dtype) if a_zero is None else _rows(a_zero)
-    b_zero = np.zeros((), type_of(b).dtype) if b_zero is None else _rows(b_zero, column=True)
+    a_zero = np.zeros((), type_of(a).dtype) if a_zero is None else _number(a_zero)
+    b_zero = np.zeros((), type_of(b).dtype) if b_zero is None else _number(b_zero)
     return matmul_integer(a, b, a_zero, b_zero)
 
 
@@ -246,6 +237,4 @@ def _matmul_integer(
 def _qlinear_matmul(node: Any, *tensors: Tensor) -> Tensor:
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = tensors
     _matrices(a, b)
-    a_scale, a_zero, y_scale, y_zero = map(_rows, (a_scale, a_zero, y_scale, y_zero))
-    b_scale, b_zero = (_rows(v, column=True) for v in (b_scale, b_zero))
-    return qlinear_matmul(a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero)
+    return qlinear_matmul(a, *map(_number, (a_scale, a_zero)), b, *map(_number, (b_scale, b_zero, y_scale, y_zero)))

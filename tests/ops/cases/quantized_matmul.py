@@ -34,7 +34,11 @@ def products(a: Array, b: Array) -> Array:
 
 
 def matmul_integer(op: MatMulInteger, a: Array, b: Array, a_zero: Array, b_zero: Array) -> Array:
-    return int32(products(distances(a, a_zero), distances(b, b_zero)))
+    return int32(products(distances(a, rows(a_zero)), distances(b, b_zero)))
+
+
+def rows(v: Array) -> Array:
+    return v[:, None] if v.ndim == 1 else v
 
 
 def int32(y: Array) -> Array:
@@ -53,9 +57,9 @@ def factors(a_scale: Array, b_scale: Array, y_scale: Array) -> Array:
 def qlinear(dtype: Any) -> Any:
     def naive(op: QLinearMatMul, *inputs: Array) -> Array:
         a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = inputs
-        exact = products(distances(a, a_zero), distances(b, b_zero))
-        factor = np.broadcast_to(factors(a_scale, b_scale, y_scale), exact.shape)
-        zeros = np.broadcast_to(y_zero, exact.shape)
+        exact = products(distances(a, rows(a_zero)), distances(b, b_zero))
+        factor = np.broadcast_to(factors(rows(a_scale), b_scale, rows(y_scale)), exact.shape)
+        zeros = np.broadcast_to(rows(y_zero), exact.shape)
         y = np.empty(exact.shape, y_zero.dtype)
         for i in np.ndindex(y.shape):
             y[i] = saturated(exact[i] * factor[i], zeros[i], dtype)
@@ -77,23 +81,16 @@ def signed(*shape: Any) -> Input:
     return whole(np.int8, *shape, low=-128, high=127)
 
 
-def column(dtype: Any, *numbers: int) -> Input:
-    return fixed(np.array(numbers, dtype)[:, None])
-
-
-def row(dtype: Any, *numbers: int) -> Input:
-    return fixed(np.array(numbers, dtype)[None])
-
-
 A8 = (scale(0.02), point(np.uint8, 128))
 B8 = (scale(0.03), point(np.uint8, 100))
 Y8 = (scale(0.5), point(np.uint8, 130))
 A_SIGNED = (scale(0.02), point(np.int8, -3))
 B_SIGNED = (scale(0.03), point(np.int8, 5))
 Y_SIGNED = (scale(0.2), point(np.int8, 1))
-A_ROWS = (scale(0.02, 0.5, shape=(2, 1)), column(np.uint8, 128, 3))
-B_COLUMNS = (scale(0.03, 1, 0.1, shape=(1, 3)), row(np.int8, 5, -7, 0))
-Y_ROWS = (scale(0.2, 0.7, shape=(2, 1)), column(np.int8, 1, -9))
+A_ROWS = (scale(0.02, 0.5, shape=2), point(np.uint8, 128, 3))
+B_COLUMNS = (scale(0.03, 1, 0.1, shape=3), point(np.int8, 5, -7, 0))
+Y_ROWS = (scale(0.2, 0.7, shape=2), point(np.int8, 1, -9))
+STACKED = (scale(*0.1 * np.arange(1, 5), shape=(2, 2, 1)), whole(np.int8, 2, 2, 1))
 
 # onnx.reference takes a vector that belongs to rows for one of columns.
 CASES = [
@@ -111,7 +108,7 @@ CASES = [
     ),
     Case(
         MatMulInteger(),
-        [signed(2, 4), bytes_of(4, 3), column(np.int8, 3, -128), row(np.uint8, 0, 255, 128)],
+        [signed(2, 4), bytes_of(4, 3), point(np.int8, 3, -128), point(np.uint8, 0, 255, 128)],
         matmul_integer,
         "rows and columns",
         reference=False,
@@ -128,6 +125,13 @@ CASES = [
         [bytes_of(2, 4), *A_ROWS, signed(4, 3), *B_COLUMNS, *Y_ROWS],
         qlinear(np.int8),
         "rows and columns",
+        reference=False,
+    ),
+    Case(
+        QLinearMatMul(),
+        [signed(2, 2, 4), *STACKED, signed(4, 3), *B_COLUMNS, *STACKED],
+        qlinear(np.int8),
+        "rows of a stack",
         reference=False,
     ),
 ]
