@@ -237,4 +237,5 @@ def _matmul_integer(
 def _qlinear_matmul(node: Any, *tensors: Tensor) -> Tensor:
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = tensors
     _matrices(a, b)
-    return qlinear_matmul(a, *map(_number, (a_scale, a_zero)), b, *map(_number, (b_scale, b_zero, y_scale, y_zero)))
+    a_scale, a_zero, b_scale, b_zero = map(_number, (a_scale, a_zero, b_scale, b_zero))
+    return qlinear_matmul(a, a_scale, a_zero, b, b_scale, b_zero, _number(y_scale), _number(y_zero))
