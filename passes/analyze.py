@@ -14,9 +14,7 @@ from tinygraph.passes.report import Report, Row, Totals
 from tinygraph.runtime.lifetimes import peak
 
 
-def analyze(
-    graph: Graph, bind: Mapping[str, int] | None = None, model: str = "", unread: Sequence[str] = ()
-) -> Report:
+def analyze(graph: Graph, bind: Mapping[str, int] | None = None, model: str = "", unread: Sequence[str] = ()) -> Report:
     """Counts what a graph costs, by the conventions of the README.
 
     A parameter is counted once, at the first node that reads it; in the totals also if no node
@@ -156,9 +154,9 @@ def _mostly_padding(graph: Graph) -> list[str]:
     found = [node for node in graph.nodes if _spans_more(node)]
     if not found:
         return []
-    first = found[0]
+    first, ops = found[0], _census([node.op.name for node in found])
     return [
-        f"{_census([node.op.name for node in found])}: the window is larger than the input, and most taps read padding; "
+        f"{ops}: the window is larger than the input, and most taps read padding; "
         f"the first is {first.name} on {first.inputs[0].type}; use larger images"
     ]
 

@@ -14,6 +14,7 @@ from tinygraph.tools.table import (
     Cell,
     Column,
     Format,
+    at_least,
     count,
     csv_table,
     human_bytes,
@@ -67,6 +68,8 @@ def answer(sizes: Sequence[int], reports: Sequence[Report], style: Format, out: 
     ]
     if style == "csv":
         return csv_table(columns, rows)
+    if not all(report.complete for report in reports):
+        rows = [[*row[:2], *map(at_least, row[2:], columns[2:])] for row in rows]
     if style == "md":
         return markdown_table(columns, rows)
     title = click.style(printable(first.model), bold=True) if out.color else printable(first.model)
@@ -79,7 +82,7 @@ def _to_dict(sizes: Sequence[int], reports: Sequence[Report]) -> dict[str, objec
     """As a report is alone, but without rows, and with the rest once for each batch size."""
     told = [report.to_dict() for report in reports]
     batches = [
-        {"batch": size, **{key: one[key] for key in ("inputs", "totals", "diagnostics")}}
+        {"batch": size, **{key: one[key] for key in ("inputs", "complete", "totals", "diagnostics") if key in one}}
         for size, one in zip(sizes, told, strict=True)
     ]
     mode = {"mode": "train"} if reports[0].mode == "train" else {}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from tinygraph.errors import UsageError
-from tinygraph.ir import Dim, Graph, Shape, Symbol, TensorType
+from tinygraph.ir import Graph, Shape, Symbol
 from tinygraph.nn.module import Module
 from tinygraph.tools.table import show_shape
 from tinygraph.trace import Spec
@@ -98,26 +98,36 @@ def with_batch(shape: Shape, batch: int) -> Shape:
 
 def bind(graph: Graph, sizes: Sequence[Size], batch_size: int | None) -> Graph:
     """A finished graph, with the numbers that are given for its open dimensions."""
-    wanted = match({v.name: v.type.shape for v in graph.inputs}, sizes)
+    found = numbers({v.name: v.type.shape for v in graph.inputs}, sizes, batch_size)
+    return graph.bind(**found) if found else graph
+
+
+def numbers(inputs: Mapping[str, Shape], sizes: Sequence[Size], batch_size: int | None) -> dict[str, int]:
+    """The numbers that are given for open dimensions.
+
+    Args:
+        inputs: name and shape of each.
+        sizes: from read_sizes.
+        batch_size: of every input, or None.
+
+    Raises:
+        UsageError: a size does not fit an input, or a dimension would get two numbers.
+    """
+    wanted = match(inputs, sizes)
     if batch_size is not None:
         wanted = [with_batch(shape, batch_size) for shape in wanted]
-    numbers: dict[str, int] = {}
-    for value, shape in zip(graph.inputs, wanted, strict=True):
-        for fixed, dim in zip(value.type.shape, shape, strict=True):
-            _settle(value.name, value.type, fixed, dim, numbers)
-    return graph.bind(**numbers) if numbers else graph
-
-
-def _settle(name: str, type: TensorType, fixed: Dim, dim: Dim, numbers: dict[str, int]) -> None:
-    if isinstance(dim, Symbol):
-        return
-    if isinstance(fixed, Symbol):
-        if numbers.setdefault(fixed, dim) != dim:
-            raise UsageError(f"the dimension {fixed} is to be {numbers[fixed]} and {dim} at once")
-    elif fixed != dim:
-        raise UsageError(
-            f"the input {name} is {show_shape(type.shape)} in the file, {dim} in the place of {fixed} does not fit"
-        )
+    found: dict[str, int] = {}
+    for (name, old), new in zip(inputs.items(), wanted, strict=True):
+        for fixed, dim in zip(old, new, strict=True):
+            if isinstance(dim, Symbol):
+                continue
+            if isinstance(fixed, Symbol):
+                if found.setdefault(fixed, dim) != dim:
+                    raise UsageError(f"the dimension {fixed} is to be {found[fixed]} and {dim} at once")
+            elif fixed != dim:
+                shape = show_shape(old)
+                raise UsageError(f"the input {name} is {shape} in the file, {dim} in the place of {fixed} does not fit")
+    return found
 
 
 def refuse_open_sizes(graph: Graph) -> Graph:

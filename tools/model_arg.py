@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tinygraph
 from tinygraph.errors import UsageError
@@ -18,6 +18,9 @@ from tinygraph.nn.module import Module
 from tinygraph.tools.input_size import bind, match, own_specs, read_sizes, with_batch
 from tinygraph.tools.own_code import contained, make
 from tinygraph.trace import Spec, trace
+
+if TYPE_CHECKING:
+    from tinygraph.tools.onnx_file import OnnxFile
 
 _CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
@@ -30,13 +33,20 @@ class Model:
         name: what the user typed.
         specs: its inputs as they are by default; empty if the user has to give them.
         module: the network, where it is one of Python.
-        graph: the graph, where it is a finished one.
+        finished: the graph, where Python made one.
+        file: the file, where it is one.
     """
 
     name: str
     specs: tuple[Spec, ...]
     module: Module | None = None
-    graph: Graph | None = None
+    finished: Graph | None = None
+    file: OnnxFile | None = None
+
+    @property
+    def graph(self) -> Graph | None:
+        """The graph as it is, where it does not come from a network of Python."""
+        return self.file.graph if self.file is not None else self.finished
 
     def load(self, weights: str) -> None:
         """Takes the weights in a file; see `tinygraph.weights`.
@@ -58,9 +68,11 @@ class Model:
             ShapeError: the network refuses it.
         """
         sizes = read_sizes(input_sizes)
+        if self.file is not None:
+            return self.file.sized(sizes, batch_size)
         if self.module is None:
-            assert self.graph is not None
-            return bind(self.graph, sizes, batch_size)
+            assert self.finished is not None
+            return bind(self.finished, sizes, batch_size)
         if not self.specs:
             specs = own_specs(self.module, sizes)
         else:
@@ -72,6 +84,18 @@ class Model:
             return trace(self.module, *specs, mode=mode)
         with contained(self.name):
             return trace(self.module, *specs, mode=mode)
+
+    def trace_partly(
+        self, input_sizes: Sequence[str] = (), batch_size: int | None = None, mode: Mode = "inference"
+    ) -> tuple[Graph, list[str], str]:
+        """As `trace`, but of a file with operators that are not supported as much as can be had.
+
+        Returns:
+            The graph; the operators of the nodes that are not in it; and what is wrong with the file.
+        """
+        if self.file is None or mode != "inference":
+            return self.trace(input_sizes, batch_size, mode), [], ""
+        return self.file.partly(read_sizes(input_sizes), batch_size)
 
 
 def find(text: str, seed: int | None = None) -> Model:
@@ -86,7 +110,10 @@ def find(text: str, seed: int | None = None) -> Model:
         TinygraphError, OSError: the file cannot be read.
     """
     if text.endswith(".onnx"):
-        return _finished(text, tinygraph.load(text))
+        from tinygraph.tools.onnx_file import OnnxFile
+
+        file = OnnxFile(text)
+        return Model(text, tuple(Spec(t.shape, t.dtype, name) for name, t in file.types.items()), file=file)
     name, colon, arguments = text.partition(":")
     if name in tinygraph.models.names() or not _CALLABLE.fullmatch(text):
         return _built_in(text, name, arguments if colon else "", seed)
@@ -94,7 +121,7 @@ def find(text: str, seed: int | None = None) -> Model:
 
 
 def _finished(name: str, graph: Graph) -> Model:
-    return Model(name, tuple(Spec(v.type.shape, v.type.dtype, v.name) for v in graph.inputs), graph=graph)
+    return Model(name, tuple(Spec(v.type.shape, v.type.dtype, v.name) for v in graph.inputs), finished=graph)
 
 
 def _built_in(text: str, name: str, arguments: str, seed: int | None) -> Model:

@@ -98,6 +98,12 @@ def note(message: str) -> None:
         tell(f"note: {printable(message)}")
 
 
+def note_lines(message: str) -> None:
+    """As note, but its lines stay lines."""
+    if not is_quiet():
+        tell("note: " + "\n".join(map(printable, message.splitlines())))
+
+
 def tell(message: str) -> None:
     """Writes a message to standard error; one that nobody can read is no failure."""
     with suppress(OSError):

@@ -14,7 +14,7 @@ from tinygraph.files import replacing
 from tinygraph.ir import Graph
 from tinygraph.tools.model_arg import find
 from tinygraph.tools.options import model_options, report_options
-from tinygraph.tools.output import note
+from tinygraph.tools.output import note, note_lines
 
 _FORMATS = ("dot", "svg", "png", "pdf", "html")
 _MOST_BOXES = 20_000  # Graphviz needs minutes and gigabytes for more
@@ -69,7 +69,11 @@ def command(
     depth: int | None,
 ) -> None:
     """Draw MODEL; the suffix of the file says as what."""
-    graph = find(model).trace(input_sizes, batch_size)
+    graph, unread, problem = find(model).trace_partly(input_sizes, batch_size)
+    if problem:
+        note_lines(problem)
+    if unread:
+        note(f"{len(unread)} nodes are not drawn: the shapes of what they make are not known")
     if optimized:
         graph = tinygraph.optimize(graph)
     with warnings.catch_warnings(record=True) as caught:

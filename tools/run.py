@@ -18,7 +18,7 @@ from tinygraph.nn.init import Seeded
 from tinygraph.tools.image import preprocessing
 from tinygraph.tools.input_size import refuse_open_sizes
 from tinygraph.tools.model_arg import Model, find
-from tinygraph.tools.options import answer_options, model_options, report_options, weights_option
+from tinygraph.tools.options import answer_options, limits, model_options, report_options, weights_option
 from tinygraph.tools.output import Output, note
 from tinygraph.tools.table import Column, Format, as_text, show_shape
 from tinygraph.weights import npz
@@ -95,7 +95,7 @@ def command(
         raise UsageError(f"{model} has {len(graph.inputs)} input(s), --input is given {len(files)} time(s)")
     _refuse_unused(files, pixels)
     arrays = [_read(f, v.type, pixels) for f, v in zip(files, graph.inputs, strict=True)]
-    answer = tinygraph.compile(graph)(*arrays)
+    answer = tinygraph.compile(graph, budget=limits().budget)(*arrays)
     answers = answer if isinstance(answer, dict) else {graph.outputs[0][0]: answer}
     if random:
         note("the weights are random: give --weights FILE.safetensors for answers that mean something")

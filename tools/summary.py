@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
-from operator import attrgetter
 
 import click
 
@@ -18,11 +17,12 @@ from tinygraph.tools import batches
 from tinygraph.tools.input_size import refuse_open_sizes
 from tinygraph.tools.model_arg import find
 from tinygraph.tools.options import answer_options, model_options_with_batches, report_options, weights_option
-from tinygraph.tools.output import Output, note, printable
+from tinygraph.tools.output import Output, note, note_lines, printable
 from tinygraph.tools.table import (
     Cell,
     Column,
     Format,
+    at_least,
     count,
     csv_table,
     human_bytes,
@@ -39,15 +39,18 @@ _OP = Column("op", "op", rank=5)
 _OUTPUT = Column("output", "output_shape", rank=3)
 _PARAMS = count("params", "params", rank=0)
 _FLOPS = count("FLOPs", "flops", rank=4)
+_MACS = count("MACs", "macs", rank=1)
+_MEMORY = Column("memory", "activation_bytes", human_bytes, right=True, rank=2)
+_COSTS = (_MACS, _FLOPS, _MEMORY)  # of which parts may not be known
 _COLUMNS = {
     "inference": (
         _LAYER,
         _OP,
         _OUTPUT,
         _PARAMS,
-        count("MACs", "macs", rank=1),
+        _MACS,
         _FLOPS,
-        Column("memory", "activation_bytes", human_bytes, right=True, rank=2),
+        _MEMORY,
     ),
     "train": (
         _LAYER,
@@ -126,8 +129,13 @@ def command(
     found = find(model)
     if weights is not None:
         found.load(weights)
-    graphs = [refuse_open_sizes(found.trace(input_sizes, size, _GRAPH_MODE[mode])) for size in batch_sizes or (None,)]
-    reports = [_priced(graph, model, mode, freeze) for graph in graphs]
+    graphs, reports = [], []
+    for size in batch_sizes or (None,):
+        graph, unread, problem = found.trace_partly(input_sizes, size, _GRAPH_MODE[mode])
+        if problem and size in (None, *batch_sizes[:1]):
+            note_lines(problem)
+        graphs.append(refuse_open_sizes(graph))
+        reports.append(_priced(graph, model, mode, freeze, unread))
     if len(reports) > 1:
         if sort or top or depth is not None:
             raise UsageError("--depth, --sort and --top are about layers: give one batch size")
@@ -148,22 +156,23 @@ def _show_layers(
     columns = _COLUMNS[mode]
     rows = report.rows if depth is None else report.by_module(depth)
     if sort:
-        rows = tuple(sorted(rows, key=attrgetter(columns[-1].key if sort == "memory" else sort), reverse=True))
+        key = columns[-1].key if sort == "memory" else sort
+        rows = tuple(sorted(rows, key=lambda row: getattr(row, key) or 0, reverse=True))
     shown = replace(report, rows=rows[:top])
     if style == "json":
         out.write(shown.to_json() + "\n")
     elif style == "csv":
         out.write(csv_table(columns, [_cells(row, columns) for row in shown.rows]))
     elif style == "md":
-        out.write(markdown_table(columns, [*(_cells(row, columns) for row in shown.rows), _total(report, columns)]))
+        out.write(markdown_table(columns, [*(_told(row, columns) for row in shown.rows), _total(report, columns)]))
     else:
         out.write(_text(shown, len(rows), _weight_bytes(graph), out))
 
 
-def _priced(graph: Graph, model: str, mode: str, freeze: Sequence[str]) -> Report:
+def _priced(graph: Graph, model: str, mode: str, freeze: Sequence[str], unread: Sequence[str]) -> Report:
     if mode == "train":
         return analyze_training(graph, model=model, frozen=freeze)
-    return analyze(graph, model=model)
+    return analyze(graph, model=model, unread=unread)
 
 
 def _cells(row: Row, columns: Sequence[Column]) -> Sequence[Cell]:
@@ -171,8 +180,22 @@ def _cells(row: Row, columns: Sequence[Column]) -> Sequence[Cell]:
     return [show_shape(cell) if isinstance(cell, tuple) else cell for cell in cells]
 
 
+def _told(row: Row, columns: Sequence[Column]) -> Sequence[Cell]:
+    """The cells as people read them: what is not known is a ?, what is not known whole is >= its known part."""
+    cells = list(_cells(row, columns))
+    for i, column in enumerate(columns):
+        if cells[i] is None:
+            cells[i] = "?"
+        elif column in _COSTS and not (row.complete or row.op):
+            cells[i] = at_least(cells[i], column)
+    return cells
+
+
 def _total(report: Report, columns: Sequence[Column]) -> Sequence[Cell]:
-    return ["total", *(getattr(report.totals, column.key, "") for column in columns[1:])]
+    cells = [getattr(report.totals, column.key, "") for column in columns[1:]]
+    if not report.complete:
+        cells = [at_least(c, column) if column in _COSTS else c for c, column in zip(cells, columns[1:], strict=True)]
+    return ["total", *cells]
 
 
 def _weight_bytes(graph: Graph) -> int:
@@ -181,7 +204,7 @@ def _weight_bytes(graph: Graph) -> int:
 
 def _text(report: Report, rows: int, weight_bytes: int, out: Output) -> str:
     columns = _COLUMNS[report.mode]
-    table = text_table(columns, [_cells(row, columns) for row in report.rows], out, _total(report, columns))
+    table = text_table(columns, [_told(row, columns) for row in report.rows], out, _total(report, columns))
     title = click.style(printable(report.model), bold=True) if out.color else printable(report.model)
     inputs = [f"input {name}: {type.dtype.name} {show_shape(type.shape)}" for name, type in report.inputs]
     hidden = [f"({len(report.rows)} of {rows} rows)", ""] if len(report.rows) < rows else []
@@ -199,14 +222,15 @@ def _conventions(mode: str, out: Output) -> list[str]:
 def _footer(report: Report, weight_bytes: int) -> list[str]:
     t = report.totals
     trainable = "all trainable" if t.trainable_params == t.params else f"{t.trainable_params:,} trainable"
+    least = "" if report.complete else ">= "  # parts of it are not known
     lines = [
         f"parameters   {t.params:,} ({human_count(t.params)}, {trainable})",
         f"buffers      {t.buffers:,} ({human_count(t.buffers)})",
         f"weights      {weight_bytes:,} bytes ({human_bytes(weight_bytes)}, parameters and buffers)",
-        f"MACs         {t.macs:,} ({human_count(t.macs)})",
-        f"FLOPs        {t.flops:,} ({human_count(t.flops)})",
-        f"activations  {t.activation_bytes:,} bytes ({human_bytes(t.activation_bytes)})",
-        f"at the peak  {t.peak_bytes:,} bytes ({human_bytes(t.peak_bytes)})",
+        f"MACs         {least}{t.macs:,} ({human_count(t.macs)})",
+        f"FLOPs        {least}{t.flops:,} ({human_count(t.flops)})",
+        f"activations  {least}{t.activation_bytes:,} bytes ({human_bytes(t.activation_bytes)})",
+        f"at the peak  {least}{t.peak_bytes:,} bytes ({human_bytes(t.peak_bytes)})",
     ]
     if isinstance(t, TrainingTotals):
         lines[3:6] = [

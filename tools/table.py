@@ -68,6 +68,11 @@ def human_count(number: float) -> str:
     return f"{number:,.0f} P"
 
 
+def at_least(cell: Cell, column: Column) -> Cell:
+    """A number that the true one is not smaller than: >= 4,096."""
+    return f">= {column.text(cell)}" if isinstance(cell, (int, float)) else cell
+
+
 def show_shape(shape: Shape) -> str:
     """A shape as people write it: 1x3x224x224."""
     return "x".join(map(str, shape)) or "scalar"

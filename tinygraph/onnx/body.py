@@ -114,7 +114,9 @@ class Body:
         if not self._depth:
             self._follow(proto)
             stand_ins = self._model.stand_in(proto, inputs)
-        return stand_ins or [LOST] * len(proto.output)
+        if stand_ins is None:
+            return [LOST] * len(proto.output)
+        return [self._named(made, name) for made, name in zip(stand_ins, proto.output, strict=True)]
 
     def _check_support(self, proto: onnx.NodeProto) -> None:
         """Raises UnsupportedOp if nothing is known of the operator."""

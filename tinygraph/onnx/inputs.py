@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,23 +29,28 @@ class Inputs:
     def __init__(self, infos: Sequence[onnx.ValueInfoProto], bind: Mapping[str, Any]) -> None:
         self._symbols: dict[str | tuple[str, int], Symbol] = {}  # by the name in the file, or by input and axis
         self._taken: set[Symbol] = set()
-        self._numbers: dict[str, int] = {}  # of open dimensions, by the name in the file
+        self._numbers: dict[Symbol, int] = {}
         self._arrays: dict[str, Array] = {}
         inputs = {info.name: info for info in infos}
-        opened = {key for info in infos for key in _open(info)}
+        for info in infos:
+            for axis, dim in enumerate(info.type.tensor_type.shape.dim):
+                if not dim.HasField("dim_value"):
+                    self._name(dim, info.name, axis)
+        names = {str(key): symbol for key, symbol in self._symbols.items() if isinstance(key, str)}
+        names |= {str(symbol): symbol for symbol in self._taken if str(symbol) not in names}
         for name, given in bind.items():
             if name in inputs:
                 self._arrays[name] = np.asarray(given)
-            elif name in opened:
-                self._numbers[name] = _whole(name, given)
+            elif name in names:
+                self._numbers[names[name]] = _whole(name, given)
             else:
-                there = ", ".join([*inputs, *sorted(opened)]) or "none"
+                there = ", ".join([*inputs, *names]) or "none"
                 raise UsageError(f"bind: there is no input or open dimension {name!r}; there are: {there}")
         for name, array in self._arrays.items():
-            dims = inputs[name].type.tensor_type.shape.dim
-            for axis, (dim, size) in enumerate(zip(dims, array.shape, strict=False)):
+            dims = enumerate(inputs[name].type.tensor_type.shape.dim)
+            for (axis, dim), size in zip(dims, array.shape, strict=False):
                 if not dim.HasField("dim_value"):
-                    self._numbers.setdefault(dim.dim_param or f"{name}_{axis}", size)
+                    self._numbers.setdefault(self._name(dim, name, axis), size)
 
     def type(self, info: onnx.ValueInfoProto) -> TensorType:
         """The type of an input.
@@ -90,20 +95,15 @@ class Inputs:
     def _dim(self, dim: onnx.TensorShapeProto.Dimension, name: str, axis: int) -> Dim:
         if dim.HasField("dim_value"):
             return dim.dim_value
-        called = dim.dim_param or f"{name}_{axis}"
-        if called in self._numbers:
-            return self._numbers[called]
-        key = dim.dim_param or (name, axis)  # every dimension without a name is one of its own
+        symbol = self._name(dim, name, axis)
+        return self._numbers.get(symbol, symbol)
+
+    def _name(self, dim: onnx.TensorShapeProto.Dimension, name: str, axis: int) -> Symbol:
+        """The symbol of an open dimension; every one without a name is one of its own."""
+        key = dim.dim_param or (name, axis)
         if key not in self._symbols:
-            self._symbols[key] = self.symbol(called)
+            self._symbols[key] = self.symbol(dim.dim_param or f"{name}_{axis}")
         return self._symbols[key]
-
-
-def _open(info: onnx.ValueInfoProto) -> Iterator[str]:
-    """What the open dimensions of an input are called."""
-    for axis, dim in enumerate(info.type.tensor_type.shape.dim):
-        if not dim.HasField("dim_value"):
-            yield dim.dim_param or f"{info.name}_{axis}"
 
 
 def _whole(name: str, given: Any) -> int:

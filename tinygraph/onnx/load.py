@@ -14,9 +14,10 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from tinygraph.budget import DEFAULT, Budget
 from tinygraph.errors import BudgetError, ModelFormatError, UnsupportedOp, UsageError
-from tinygraph.ir import Graph
+from tinygraph.ir import Graph, TensorType
 from tinygraph.onnx.external import Folder
 from tinygraph.onnx.importer import OnnxImporter
+from tinygraph.onnx.inputs import Inputs
 from tinygraph.onnx.partial import Unread
 from tinygraph.onnx.save import LIMIT
 
@@ -58,6 +59,15 @@ def load(
     """
     with _naming(source):
         return from_proto(_parse(_content(source)), bind, budget, _folder(source, budget))
+
+
+def input_types(source: str | os.PathLike[str] | bytes | BinaryIO) -> dict[str, TensorType]:
+    """The types of the inputs of an ONNX model by name, in order, whatever its nodes are; errors as `load`."""
+    with _naming(source):
+        graph = _checked(_parse(_content(source))).graph
+        initialized = {t.name for t in graph.initializer}
+        types = Inputs(graph.input, _NOTHING)
+        return {info.name: types.type(info) for info in graph.input if info.name not in initialized}
 
 
 def load_partly(

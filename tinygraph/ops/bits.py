@@ -141,7 +141,7 @@ class BitShift(Binary):
     def infer(self, a: TensorType, b: TensorType) -> TensorType:
         if self.direction not in get_args(Direction):
             raise ShapeError(f"the direction must be 'left' or 'right', got {self.direction!r}")
-        return _integers(self, a, b)
+        return _integers(a, b)
 
     def kernel(self, a: Array, b: Array) -> Array:
         y: Array = _SHIFTS[self.direction](a, b)

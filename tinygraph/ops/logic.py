@@ -16,8 +16,8 @@ from tinygraph.ops.shape import broadcast
 __all__ = ["logical_and", "logical_not", "logical_or", "logical_xor"]
 
 
-def _booleans(self: Op, *inputs: TensorType) -> TensorType:
-    """An infer rule: booleans of the broadcast shape."""
+def _booleans(*inputs: TensorType) -> TensorType:
+    """The type of results for booleans: of the broadcast shape."""
     for given in inputs:
         if given.dtype.kind != "b":
             raise ShapeError(f"wants booleans, got {given.dtype.name}; compare the numbers with something")
@@ -25,9 +25,11 @@ def _booleans(self: Op, *inputs: TensorType) -> TensorType:
 
 
 class _Logical(Binary):
-    infer = _booleans
     vjp = not_differentiable("its results are true and false")
     traits = frozenset({"elementwise", "commutative"})
+
+    def infer(self, a: TensorType, b: TensorType) -> TensorType:
+        return _booleans(a, b)
 
 
 @register
@@ -78,10 +80,12 @@ class Not(Function):
 
     name = "logical_not"
     onnx = ("Not",)
-    infer = _booleans
     flops = per_output(1)
     vjp = not_differentiable("its results are true and false")
     ufunc = np.logical_not
+
+    def infer(self, x: TensorType) -> TensorType:
+        return _booleans(x)
 
 
 def logical_not(x: Tensor) -> Tensor:

@@ -106,9 +106,9 @@ def _range(node: Any, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
     return (first.item() + np.arange(count) * step.item()).astype(first.dtype)
 
 
-def _steps(first: Any, last: Any, step: Any) -> int:
+def _steps(first: float, last: float, step: float) -> int:
     if isinstance(step, int):
-        return -((first - last) // step)
+        return int(-((first - last) // step))
     if not np.isfinite([first, last, step]).all():
         raise ModelFormatError(f"a range from {first} to {last} in steps of {step} has no end")
     return ceil((last - first) / step)

@@ -45,7 +45,8 @@ def cut(graph: Graph) -> list[Stage]:
     finders: dict[int, list[Node]] = {}
     for node in graph.nodes:
         new = {d: v for v in node.outputs for d in v.type.shape if isinstance(d, Symbol) and d not in level}
-        here = max((level.get(each, 0) for each in (*node.inputs, *_symbols(node))), default=0)
+        needed: list[Value | Symbol] = [*node.inputs, *_symbols(node)]
+        here = max((level.get(each, 0) for each in needed), default=0)
         (finders if new else planned).setdefault(here, []).append(node)
         level |= dict.fromkeys((*node.outputs, *new), here + 1 if new else here)
         carriers |= new
