@@ -8,11 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import BudgetError
-
 Array = np.ndarray[Any, np.dtype[Any]]
-
-_MOST = 1 << 14  # points of a box along an axis; there may be as many as its numbers say
 
 
 def axis_samples(start: float, length: float, bins: int, samples: int, size: int) -> tuple[Array, Array]:
@@ -58,8 +54,6 @@ def bin_taps(
     for start, end, count, size in ((y1, y2, bins[0], sizes[0]), (x1, x2, bins[1], sizes[1])):
         length = end - start if half_pixel else max(end - start, 1.0)
         points = samples or max(ceil(length / count), 0)
-        if points * count > _MOST:
-            raise BudgetError(f"a box {length:g} long on a map of {size} wants {points} points in each of {count} bins")
         axes.append(axis_samples(start, length, count, points, size))
     (rows, by_row), (columns, by_column) = axes
     index = rows[:, None, :, None, :, None] * sizes[1] + columns[None, :, None, :, None, :]

@@ -119,10 +119,15 @@ def tap_sum(x: Array, index: Array, weight: Array) -> Array:
     """y[n, c, p] = sum over k of weight[n, p, k] x[n, c, index[n, p, k]]; where the index is -1, x is 0."""
     y = np.zeros((*x.shape[:2], index.shape[1]), x.dtype)
     for sample, places, weights, result in zip(x, index, weight.astype(x.dtype), y, strict=True):
-        wide = np.pad(sample, ((0, 0), (0, 1)))  # -1 is the last one
+        row = _with_nothing(sample, places)
         for k in range(index.shape[2]):
-            result += wide[:, places[:, k]] * weights[:, k]
+            result += row.take(places[:, k], 1) * weights[:, k]
     return y
+
+
+def _with_nothing(row: Array, places: Array) -> Array:
+    """[C, S], with a 0 behind it if there is an index -1 that would read it."""
+    return np.pad(row, ((0, 0), (0, 1))) if (places < 0).any() else row
 
 
 def tap_scatter(g: Array, index: Array, weight: Array, size: int) -> Array:
@@ -140,9 +145,9 @@ def tap_products(x: Array, g: Array, index: Array) -> Array:
     """w[n, p, k] = sum over c of g[n, c, p] x[n, c, index[n, p, k]]; where the index is -1, x is 0."""
     w = np.zeros(index.shape, x.dtype)
     for sample, share, places, result in zip(x, g, index, w, strict=True):
-        wide = np.pad(sample, ((0, 0), (0, 1)))
+        row = _with_nothing(sample, places)
         for k in range(index.shape[2]):
-            result[:, k] = (wide[:, places[:, k]] * share).sum(0)
+            result[:, k] = (row.take(places[:, k], 1) * share).sum(0)
     return w
 
 

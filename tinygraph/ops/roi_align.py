@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import NotDifferentiable, ShapeError
+from tinygraph.errors import BudgetError, NotDifferentiable, ShapeError
 from tinygraph.ir import Array, Dim, TensorType
 from tinygraph.kernels.places import places_of
 from tinygraph.kernels.rois import bin_taps
@@ -28,6 +28,8 @@ from tinygraph.ops.base import (
 from tinygraph.ops.windows import per_axis
 
 __all__ = ["roi_align"]
+
+_MOST = 1 << 13  # points of a box along an axis; without `samples` they are as many as its numbers say
 
 
 @family
@@ -61,7 +63,15 @@ class OverRois(Op):
             raise ShapeError(f"{self.bins} bins, {self.samples} samples and scale {self.scale} make no sense")
 
     def taps(self, roi: Array, sizes: Any) -> tuple[Array, Array]:
-        """The taps of the bins of a box in a map as one row: indices and weights, [bins, points, 4]."""
+        """The taps of the bins of a box in a map as one row: indices and weights, [bins, points, 4].
+
+        Raises:
+            BudgetError: so many points have no room.
+        """
+        length = float(np.abs(roi[2:] - roi[:2]).max()) * self.scale
+        points = self.samples * max(self.bins) or (length if np.isfinite(length) else 0)
+        if points > _MOST:
+            raise BudgetError(f"{self.name}: a box of {points:g} points along an axis; clip the boxes to the map first")
         return bin_taps(roi, self.bins, sizes, self.samples, self.scale, self.half_pixel)
 
     @property
