@@ -21,10 +21,15 @@ class Builder:
 
     Args:
         mode: of the graph.
+
+    Attributes:
+        mode: of the graph.
+        metadata: of the graph.
     """
 
     def __init__(self, mode: Mode = "inference") -> None:
         self.mode: Mode = mode
+        self.metadata: dict[str, str] = {}
         self._inputs: list[Value] = []
         self._data: dict[Value, Data] = {}
         self._nodes: list[Node] = []
@@ -33,7 +38,8 @@ class Builder:
         self._wishes: dict[Value, str] = {}
 
     def adopt(self, graph: Graph) -> None:
-        """Takes over the inputs and data of a graph; the names of its nodes are taken too."""
+        """Takes over the inputs, data and metadata of a graph; the names of its nodes are taken too."""
+        self.metadata = dict(graph.metadata)
         self._inputs = list(graph.inputs)
         self._data = dict(graph.data)
         self._taken = dict.fromkeys((v.name for v in graph.values()), 0)
@@ -134,7 +140,8 @@ class Builder:
         if renamed:
             nodes = [_rename(node, renamed) for node in nodes]
             outputs = tuple((name, renamed.get(v, v)) for name, v in outputs)
-        return Graph(tuple(self._inputs), tuple(nodes), outputs, MappingProxyType(data), self.mode)
+        metadata = MappingProxyType(dict(self.metadata))
+        return Graph(tuple(self._inputs), tuple(nodes), outputs, MappingProxyType(data), self.mode, metadata)
 
     def _settle(self, nodes: Sequence[Node], data: Mapping[Value, Data]) -> dict[Value, Value]:
         """Gives values the names they wished for where the former owner is gone."""

@@ -252,6 +252,7 @@ class Graph:
         data: the numbers of each param, frozen, buffer and const: a read-only array, or a
             recipe that makes one. Holds the parameters that no node reads, too.
         mode: inference or training.
+        metadata: what the file that it came from says of itself, by key. Passes and saving keep it.
     """
 
     inputs: tuple[Value, ...]
@@ -259,6 +260,7 @@ class Graph:
     outputs: tuple[tuple[str, Value], ...]
     data: Mapping[Value, Data] = field(default_factory=lambda: MappingProxyType({}))
     mode: Mode = "inference"
+    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def array(self, value: Value) -> Array:
         """The numbers of a param, frozen, buffer or const."""
@@ -300,6 +302,7 @@ class Graph:
         from tinygraph.build import Builder
 
         build = Builder(self.mode)
+        build.metadata |= self.metadata
         new = {v: build.input(v.name, v.type.bind(dims)) for v in self.inputs}
         new |= {v: build.keep(v, d) for v, d in self.data.items()}
         for node in self.nodes:

@@ -66,6 +66,8 @@ def equal(a: Graph, b: Graph) -> bool:
 
 def _lines(graph: Graph) -> Iterator[str]:
     yield f"graph {graph.mode}"
+    for key, text in graph.metadata.items():
+        yield f"metadata {json.dumps(key)} = {json.dumps(text)}"
     for value in graph.inputs:
         yield f"input {_typed(value)}"
     for value, data in graph.data.items():
@@ -302,6 +304,11 @@ class _Reader:
             name = line.take("string")
             line.mark("=")
             self.outputs.append((name, self.values[line.take("value")]))
+            return
+        if kind == "metadata":
+            key = line.take("string")
+            line.mark("=")
+            build.metadata[key] = line.take("string")
             return
         name = self._new(line.take("value"))
         line.mark(":")

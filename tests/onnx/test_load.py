@@ -18,6 +18,7 @@ from tests.onnx.files import check_loaded, info, model, node
 from tinygraph.ir import Symbol
 from tinygraph.onnx import OLDEST_OPSET
 from tinygraph.onnx.load import from_proto
+from tinygraph.onnx.save import to_proto
 from tinygraph.ops.base import IMPORTERS
 
 RELU = model([node("Relu", "x", "y", "act")], {"x": [2, 3]}, {"y": [2, 3]})
@@ -237,3 +238,18 @@ def test_a_source_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
 def test_importing_tinygraph_does_not_import_onnx() -> None:
     code = "import sys, tinygraph\nassert 'onnx' not in sys.modules\ntinygraph.load\nassert 'onnx' in sys.modules\n"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_metadata_and_names_of_dimensions_outlive_passes() -> None:
+    shape = ["batch size", 3]
+    proto = model([node("Relu", "x", "a"), node("Identity", "a", "y")], {"x": shape}, {"y": shape})
+    said = {"author": "somebody", "labels": '{"0": "cat"}\n'}
+    onnx.helper.set_model_props(proto, said)
+    graph = tg.optimize(from_proto(proto))
+    assert dict(graph.metadata) == {**said, "tinygraph.dimension._batch_size": "batch size"}
+    assert str(tg.parse(str(graph))) == str(graph)
+    saved = to_proto(graph)
+    assert {entry.key: entry.value for entry in saved.metadata_props} == said
+    for end in (saved.graph.input[0], saved.graph.output[0]):
+        assert [d.dim_param or d.dim_value for d in end.type.tensor_type.shape.dim] == shape
+    assert to_proto(from_proto(saved)).SerializeToString() == saved.SerializeToString()

@@ -81,9 +81,11 @@ class OnnxImporter:
         self.known = Known(self.trace.builder)
         self.functions = {(domain(f), f.name, f.overload): f for f in model.functions}
         self.ours = model.producer_name == metadata.PRODUCER
+        self.trace.builder.metadata |= {entry.key: entry.value for entry in model.metadata_props}
         self._proto = model.graph
         self._opsets = _opsets(model)
         self._types = Inputs(self._proto.input, bind)
+        self.trace.builder.metadata |= {metadata.DIMENSION + new: old for new, old in self._types.renamed.items()}
         self._budget = budget
         self._folder = folder
         self.unread: list[Unread] = []

@@ -52,6 +52,11 @@ class Inputs:
                 if not dim.HasField("dim_value"):
                     self._numbers.setdefault(self._name(dim, name, axis), size)
 
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The names in the file of those symbols that are called otherwise in the graph."""
+        return {str(symbol): key for key, symbol in self._symbols.items() if isinstance(key, str) and key != symbol}
+
     def type(self, info: onnx.ValueInfoProto) -> TensorType:
         """The type of an input.
 

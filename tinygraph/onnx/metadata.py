@@ -5,6 +5,9 @@
 | nodes        | tinygraph.module  | path of the module that made the node      |
 |              | tinygraph.source  | its source line                            |
 | initializers | tinygraph.kind    | param, frozen, buffer or const             |
+
+A graph's own metadata is that of the model. In the graph alone, `tinygraph.dimension.X` keeps the
+file's name of the open dimension X, where that is no identifier.
 """
 
 from __future__ import annotations
@@ -12,6 +15,12 @@ from __future__ import annotations
 import onnx
 
 PRODUCER = "tinygraph"
+DIMENSION = f"{PRODUCER}.dimension."
+
+
+def is_dimension(key: str) -> bool:
+    """Whether an entry of a graph's metadata is the name of an open dimension."""
+    return key.startswith(DIMENSION)
 
 
 def write(proto: onnx.NodeProto | onnx.TensorProto, key: str, value: str) -> None:

@@ -13,6 +13,7 @@ from tinygraph.errors import ModelFormatError
 def all_texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
     """Every name and note of a model; protobuf gives bytes for those that are not UTF-8."""
     yield model.producer_name
+    yield from (text for entry in model.metadata_props for text in (entry.key, entry.value))
     yield from (entry.domain for entry in model.opset_import)
     stack: list[Any] = [model.graph, *model.functions]
     while stack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import BinaryIO
 
 import onnx
@@ -12,7 +13,7 @@ from onnx import helper
 import tinygraph
 from tinygraph.errors import BudgetError, UsageError
 from tinygraph.files import replacing
-from tinygraph.ir import Graph, Value
+from tinygraph.ir import Graph, Symbol, Value
 from tinygraph.onnx import OPSET, metadata, tensor
 from tinygraph.onnx.exporter import OnnxExporter
 
@@ -26,7 +27,7 @@ def save(graph: Graph, target: str | os.PathLike[str] | BinaryIO) -> None:
     Names, order, dtypes and shapes of inputs and outputs are kept, open dimensions by their
     names; so are the names of nodes and parameters, unless an output is called the same. A
     parameter that no node reads is not written. Module paths and source lines go along as
-    metadata, and `load` reads them.
+    metadata, and `load` reads them; metadata that the graph had from a file is written again.
 
     Args:
         graph: traced for inference.
@@ -63,8 +64,9 @@ def to_proto(graph: Graph) -> onnx.ModelProto:
     for node in graph.nodes:
         export.convert(node)
     export.finish()
-    inputs = [_info(export.names[v], v) for v in graph.inputs]
-    outputs = [_info(name, v) for name, v in graph.outputs]
+    dims = {k.removeprefix(metadata.DIMENSION): v for k, v in graph.metadata.items() if metadata.is_dimension(k)}
+    inputs = [_info(export.names[v], v, dims) for v in graph.inputs]
+    outputs = [_info(name, v, dims) for name, v in graph.outputs]
     model = helper.make_model(
         helper.make_graph(export.protos, "graph", inputs, outputs),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -72,6 +74,7 @@ def to_proto(graph: Graph) -> onnx.ModelProto:
         producer_name=metadata.PRODUCER,
         producer_version=tinygraph.__version__,
     )
+    helper.set_model_props(model, {k: v for k, v in graph.metadata.items() if not metadata.is_dimension(k)})
     weights = model.graph.initializer  # filled in place: a helper would copy them, twice
     for value in graph.data:
         if value in read:
@@ -81,8 +84,9 @@ def to_proto(graph: Graph) -> onnx.ModelProto:
     return model
 
 
-def _info(name: str, value: Value) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, tensor.elem_type(value.type.dtype), value.type.shape)
+def _info(name: str, value: Value, dims: Mapping[str, str]) -> onnx.ValueInfoProto:
+    shape = [dims.get(d, d) if isinstance(d, Symbol) else d for d in value.type.shape]
+    return helper.make_tensor_value_info(name, tensor.elem_type(value.type.dtype), shape)
 
 
 def _too_large() -> BudgetError:
