@@ -114,6 +114,8 @@ class PreparedModel(BackendRep):
 
     def _specialize(self, error: UnsupportedOp | ModelFormatError) -> bool:
         """Learns from an error what has to be bound; whether there was anything to learn."""
+        if not all(info.type.HasField("tensor_type") for info in self._model.graph.input):
+            return False
         new = [name for name in getattr(error, "inputs", ()) if name not in self._deciding]
         self._deciding += new
         if new or self._sizes:
