@@ -30,9 +30,10 @@ REAL_ONLY = {
     "mish": "NumPy has no logaddexp of complex numbers",
     **dict.fromkeys(("floor", "ceil", "mod"), "NumPy has it for real numbers only"),
     **dict.fromkeys(
-        ("avg_pool", "avg_pool_grad", "max_pool", "min_pool", "max_pool_gather", "max_pool_grad"),
-        "it asks its shape rule for the windows, which refuses complex numbers",
+        ("grid_sample", "deform_conv", "roi_align", "roi_align_grad"), "it asks which numbers a point is between"
     ),
+    **dict.fromkeys(("max_unpool", "max_unpool_grad", "rnn", "gru", "lstm"), "a shape rule in it wants real numbers"),
+    "lp_pool": "it takes the modulus",
 }
 """Ops whose kernels do not take complex numbers, and why."""
 

@@ -131,7 +131,7 @@ class Pool(Op):
 
 def bounds(dtype: np.dtype[Any]) -> tuple[float, float]:
     """What no number of the dtype is below, and what none is above."""
-    if dtype.kind == "f":
+    if dtype.kind in "fc":
         return -np.inf, np.inf
     return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 

@@ -63,7 +63,7 @@ class Resize(Resampling):
         y = x if self.mode == "nearest" else x.astype(computing(x.dtype), copy=False)
         for axis, table in reversed(list(zip(self.axes, tables, strict=True))):
             y = gather(y, axis, table)
-        if x.dtype.kind != "f" and self.mode != "nearest":
+        if x.dtype.kind in "iu" and self.mode != "nearest":
             limits = np.iinfo(x.dtype)
             y = np.clip(np.rint(y), limits.min, limits.max)
         y = y.astype(x.dtype, copy=False)

@@ -58,6 +58,7 @@ def adding(pairs: Callable[..., Pairs]) -> Callable[..., Array]:
 
 
 TWICE = fixed([[0, 2], [-1, 2]], numbers=False)
+APART = fixed([[[0, 0], [1, 2]], [[2, 3], [0, 1]]], numbers=False)
 PAIRS = fixed([[[0, 1], [2, -1]], [[2, 3], [-3, 0]]], numbers=False)
 
 CASES = [
@@ -81,5 +82,6 @@ CASES = [
     Case(GatherNd(1), [real(N, 3, 2), labels(N, 4, 1, classes=3)], taking(at_tuples), "batch"),
     Case(GatherNd(1), [real(2, 3, 4), fixed([[2, 1], [0, -1]], numbers=False)], taking(at_tuples), "one of each"),
     Case(GatherNdGrad((3, 4)), [real(2, 2), PAIRS], adding(at_tuples)),
+    Case(GatherNdGrad((3, 4)), [real(2, 2), APART], adding(at_tuples), "places apart"),
     Case(GatherNdGrad((N, 3, 2), 1), [real(N, 4, 2), labels(N, 4, 1, classes=3)], adding(at_tuples), "batch"),
 ]

@@ -85,25 +85,22 @@ WHICH = fixed(np.array([1, 0, 1]), numbers=False)
 FIRST = fixed(np.zeros(3, np.int32), numbers=False)
 BOTH = fixed(np.array([0, 1]), numbers=False)
 
-# Where the gradient by x alone is asked for see test_roi_align.py: the boxes are held fixed.
 CASES = [
-    Case(RoiAlign((2, 3), 2), [real(2, 2, 4, 5), SMALL, WHICH], roi_align, smooth=False),
-    Case(RoiAlign((2, 1), 3, 0.5, False), [real(2, 2, 4, 5), LARGE, BOTH], roi_align, "scaled", smooth=False),
-    Case(RoiAlign((2, 2)), [real(2, 1, 4, 4), SMALL, WHICH], roi_align, "points by the box", smooth=False),
-    Case(RoiAlign((1, 2), 1), [real(N, 2, 3, 3), SMALL, FIRST], roi_align, "open batch", smooth=False),
+    Case(RoiAlign((2, 3), 2), [real(2, 2, 4, 5), SMALL, WHICH], roi_align),
+    Case(RoiAlign((2, 1), 3, 0.5, False), [real(2, 2, 4, 5), LARGE, BOTH], roi_align, "scaled"),
+    Case(RoiAlign((2, 2)), [real(2, 1, 4, 4), SMALL, WHICH], roi_align, "points by the box"),
+    Case(RoiAlign((1, 2), 1), [real(N, 2, 3, 3), SMALL, FIRST], roi_align, "open batch"),
     Case(RoiAlign((2, 2), 2, mode="max"), [real(2, 2, 4, 5), SMALL, WHICH], roi_align, "max", smooth=False),
     Case(
         RoiAlignGrad((2, 3), 2, shape=(2, 4, 5)),
         [real(3, 2, 2, 3), SMALL, WHICH],
         roi_align_grad,
-        smooth=False,
     ),
     Case(
         RoiAlignGrad((2, 2), 0, shape=(2, 4, 4)),
         [real(3, 1, 2, 2), SMALL, WHICH],
         roi_align_grad,
         "points by the box",
-        smooth=False,
     ),
     Case(
         RoiAlignGrad((1, 2), 1, shape=(N, 3, 3)), [real(3, 2, 1, 2), SMALL, FIRST], roi_align_grad, "open", smooth=False

@@ -17,6 +17,7 @@ def tile(op: Tile, x: Array) -> Array:
 
 CASES = [
     Case(Tile((1, 3, 2)), [real(N, 2, 3)], tile),
+    Case(Tile((1, 2)), [real(3, 3)], tile, "square"),
     Case(Tile((2, 1)), [booleans(3, 2)], tile, "booleans"),
     Case(Tile((1, 0)), [real(N, 2)], tile, "to nothing"),
     Case(Tile(()), [real()], tile, "0-d"),
