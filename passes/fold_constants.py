@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 
@@ -11,10 +11,12 @@ from tinygraph.ir import Array, Graph, Kind, Node, Value
 from tinygraph.rewrite import Replacement, Rewriter, rewrite
 
 BUDGET = 16 * 2**20  # bytes
+OPERATIONS = 2 * 10**9  # a few seconds of work
 _SMALL = 64  # bytes: a shape, a scalar
+_QUICK = 1000  # operations that nobody notices
 
 
-def fold_constants(graph: Graph, budget: int = BUDGET) -> Graph:
+def fold_constants(graph: Graph, budget: int = BUDGET, operations: int = OPERATIONS) -> Graph:
     """Replaces nodes whose inputs all have numbers by their results.
 
     It knows no op: it runs `kernel`. Results of constants alone are constants; results of
@@ -27,15 +29,19 @@ def fold_constants(graph: Graph, budget: int = BUDGET) -> Graph:
         - The result takes no more bytes than the inputs that nobody else reads and that go with
           the node; or constants and frozen parameters stay within the budget; or it is as
           small as a shape. This is known from the types, before anything is computed.
+        - What there is to compute takes no more operations than allowed, all together (`Op.work`). If it
+          takes more, only the arithmetic of shapes is folded: nodes of a thousand operations at most.
         - The kernel does not raise.
 
     Args:
         graph: it is left as it is.
         budget: bytes that constants and frozen parameters may take together before they are
             no longer allowed to grow.
+        operations: that all nodes together may take.
     """
     fixed: set[Kind] = {"const"} if graph.mode == "training" else {"const", "param", "frozen", "buffer"}
     spent = sum(v.type.nbytes for v in graph.data if v.kind in ("const", "frozen"))
+    most = operations if _work(graph, fixed, budget) <= operations else min(operations, _QUICK)
 
     def rule(node: Node, rw: Rewriter) -> Replacement:
         nonlocal spent
@@ -43,6 +49,8 @@ def fold_constants(graph: Graph, budget: int = BUDGET) -> Graph:
         if "random" in node.op.traits or not all(v.kind in fixed for v in inputs):
             return None
         if not all(t.is_static for t in node.output_types):
+            return None
+        if node.op.work(node.input_types, node.output_types) > most:
             return None
         growth = sum(t.nbytes for t in node.output_types) - _freed(node, rw)
         if growth > _SMALL and spent + growth > budget:
@@ -55,6 +63,20 @@ def fold_constants(graph: Graph, budget: int = BUDGET) -> Graph:
         return [rw.declare(kind, f"{v.name}.folded", a) for v, a in zip(node.outputs, arrays, strict=True)]
 
     return rewrite(graph, rule)
+
+
+def _work(graph: Graph, kinds: Container[Kind], budget: int) -> int:
+    """Operations of all nodes that could be folded, as far as their results might be kept."""
+    fixed = {v for v in graph.data if v.kind in kinds}
+    work = 0
+    for node in graph.nodes:
+        types = (*node.input_types, *node.output_types)
+        if "random" in node.op.traits or not fixed.issuperset(node.inputs) or not all(t.is_static for t in types):
+            continue
+        if sum(t.nbytes for t in node.output_types) <= budget + sum(t.nbytes for t in node.input_types):
+            fixed.update(node.outputs)
+            work += node.op.work(node.input_types, node.output_types)
+    return work
 
 
 def _freed(node: Node, rw: Rewriter) -> int:

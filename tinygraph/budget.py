@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinygraph.errors import BudgetError, UsageError
 
 if TYPE_CHECKING:
-    from tinygraph.ir import Graph
+    from tinygraph.ir import Graph, Node, TensorType
+    from tinygraph.ops.base import Op
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,28 @@ def check_work(graph: Graph, budget: Budget) -> None:
     Raises:
         BudgetError: an array or all the arithmetic together would exceed the budget.
     """
-    operations = 0
-    for node in graph.nodes:
-        for value in node.outputs:
-            budget.check_bytes(value.type.nbytes, f"{node.op.name} {node.name!r} makes")
-        operations += node.op.flops(node.input_types, node.output_types) + sum(t.size for t in node.output_types)
+    operations = sum(check_node(node, node.op, node.input_types, node.output_types, budget) for node in graph.nodes)
     budget.check_operations(operations, "a run takes")
+
+
+def check_node(node: Node, op: Op, inputs: Sequence[TensorType], outputs: Sequence[TensorType], budget: Budget) -> int:
+    """Looks at the types of one node.
+
+    Args:
+        node: that messages name.
+        op: what it computes, without open dimensions.
+        inputs: their types, without open dimensions.
+        outputs: likewise.
+        budget: of this node alone.
+
+    Returns:
+        The steps that it takes at most.
+
+    Raises:
+        BudgetError: an array or the arithmetic would exceed the budget.
+    """
+    for type in outputs:
+        budget.check_bytes(type.nbytes, f"{op.name} {node.name!r} makes")
+    work = op.work(inputs, outputs)
+    budget.check_operations(work, f"{op.name} {node.name!r} takes")
+    return work

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tinygraph.onnx.importer import OnnxImporter
 
 DEEPEST = 32  # functions and branches within each other
+_LONGEST = 100  # characters of a name within a function
 
 
 class _Lost:
@@ -43,6 +44,7 @@ class Body:
         path: of the calls that lead here, each with a slash behind.
         outer: what is around a branch or a loop body, whose tensors it sees too.
         depth: how many functions and branches are around it.
+        given: the attributes of the call, if the nodes are those of a function.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Body:
         path: str = "",
         outer: Body | None = None,
         depth: int = 0,
+        given: Mapping[str, onnx.AttributeProto] | None = None,
     ) -> None:
         if depth > DEEPEST:
             raise ModelFormatError(f"more than {DEEPEST} functions or branches stand within each other")
@@ -68,13 +71,16 @@ class Body:
         self._path = path
         self._outer = outer
         self._depth = depth
-        self._read = set(names_read(nodes)) | set(self._results)
+        self._given = given
+        passed = [node for attribute in (given or {}).values() for node in attribute.g.node]
+        self._read, self._count = names_read([*nodes, *passed])
+        self._read.update(self._results)
 
     def read(self) -> list[Any]:
         """Reads all nodes; the tensors of the results."""
-        self._model.count(len(self._nodes))
+        self._model.count(self._count + 1)  # a body of no nodes is work too
         for node in self._nodes:
-            self._convert(node)
+            self._convert(node if self._given is None else function.filled(node, self._given))
         return [self._find(name) for name in self._results]
 
     def _find(self, name: str) -> Any:
@@ -162,13 +168,17 @@ class Body:
     def _follow(self, proto: onnx.NodeProto) -> None:
         """Nodes made from now on are called and placed as this one of the file."""
         module, source = metadata.place(proto)
-        name = self._path + label(proto)
+        name = self._within(label(proto))
         if not self._model.ours:
-            source = source or self._path + proto.name
+            source = source or self._within(proto.name)
         self._model.trace.follow(self._wish(next(iter(proto.output), "")) or name, Where(module, source))
 
     def _wish(self, name: str) -> str:
-        return self._wishes.get(name) or (self._path + name if name else "")
+        return self._wishes.get(name) or (self._within(name) if name else "")
+
+    def _within(self, name: str) -> str:
+        """A name of the file behind the path; each call makes another, so that long ones are cut."""
+        return self._path + _shortened(name) if self._path else name
 
     def _named(self, made: Any, name: str) -> Any:
         """What a reader made, under its name in the file; arrays become constants."""
@@ -190,12 +200,13 @@ class Body:
         wanted = {inner: outer for inner, outer in zip(found.output, call.output, strict=False) if outer}
         body = Body(
             self._model,
-            function.body(found, call),
+            found.node,
             wanted,
             {**self._opsets, **opset_versions(found.opset_import)},
             {inner: self._wish(outer) for inner, outer in wanted.items()},
-            f"{self._path}{label(call)}/",
+            f"{self._path}{_shortened(label(call))}/",
             depth=self._depth + 1,
+            given=function.given(found, call),
         )
         given = [*inputs, *[None] * (len(found.input) - len(inputs))]
         body.tensors |= zip(found.input, given, strict=True)
@@ -250,16 +261,24 @@ def opset_versions(entries: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]
     return opsets
 
 
-def names_read(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
-    """The names that nodes read, and those within their branches and loop bodies."""
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST else name[:_LONGEST] + "..."
+
+
+def names_read(nodes: Iterable[onnx.NodeProto]) -> tuple[set[str], int]:
+    """The names that nodes read, and those within their branches and loop bodies; how many nodes that are."""
+    names: set[str] = set()
     stack = list(nodes)
+    count = 0
     while stack:
         node = stack.pop()
-        yield from node.input
+        count += 1
+        names.update(node.input)
         for attribute in node.attribute:
             for graph in (attribute.g, *attribute.graphs):
                 stack += graph.node
-                yield from (output.name for output in graph.output)
+                names.update(output.name for output in graph.output)
+    return names, count
 
 
 def types_of(tensors: Iterable[Any]) -> list[TensorType | None]:

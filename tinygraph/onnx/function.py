@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
 
+from tinygraph.errors import ModelFormatError
 from tinygraph.ir import TensorType
-from tinygraph.onnx import tensor
+from tinygraph.onnx import DEFAULT_DOMAIN, tensor
+
+_MANY = 2**62  # nodes: more need not be told apart
 
 
 def exists(node: onnx.NodeProto, opset: int | None) -> bool:
@@ -53,16 +57,59 @@ def _described(type: TensorType | None) -> onnx.TypeProto:
     return onnx.helper.make_tensor_type_proto(tensor.elem_type(type.dtype), type.shape)
 
 
-def body(function: onnx.FunctionProto, call: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """The nodes of a function, with the attributes of the call where they refer to them.
+Key = tuple[str, str, str]  # domain, name and overload
 
-    An attribute that refers to one that the call lacks is left out.
+
+def key(part: onnx.NodeProto | onnx.FunctionProto, name: str) -> Key:
+    """What a function is found by; of a node, the one that its operator would be."""
+    return ("" if part.domain in DEFAULT_DOMAIN else part.domain, name, part.overload)
+
+
+def unfolded(nodes: Sequence[onnx.NodeProto], functions: Mapping[Key, onnx.FunctionProto]) -> int:
+    """How many nodes there are when calls of functions are replaced by their nodes; branches and loops aside.
+
+    It is known without unfolding them, which might take for ever.
+
+    Raises:
+        ModelFormatError: a function calls itself.
     """
-    given = {a.name: a for a in function.attribute_proto} | {a.name: a for a in call.attribute}
-    return [_filled(node, given) for node in function.node]
+    counts: dict[Key, int] = {}
+    called = {name: _calls(function.node, functions) for name, function in functions.items()}
+    for first in functions:
+        path, entered = [first], set()
+        while path:
+            name = path[-1]
+            missing = [c for c in called[name] if c not in counts]
+            if name in counts or not missing:
+                counts.setdefault(name, _sum(functions[name].node, called[name], counts))
+                entered.discard(path.pop())
+            elif name in entered:
+                raise ModelFormatError(f"the function {name[1]!r} calls itself")
+            else:
+                entered.add(name)
+                path += missing
+    return _sum(nodes, _calls(nodes, functions), counts)
 
 
-def _filled(node: onnx.NodeProto, given: Mapping[str, onnx.AttributeProto]) -> onnx.NodeProto:
+def _calls(nodes: Sequence[onnx.NodeProto], functions: Mapping[Key, onnx.FunctionProto]) -> dict[Key, int]:
+    """The functions that nodes call, and how often."""
+    return dict(Counter(name for name in (key(node, node.op_type) for node in nodes) if name in functions))
+
+
+def _sum(nodes: Sequence[onnx.NodeProto], calls: Mapping[Key, int], counts: Mapping[Key, int]) -> int:
+    return min(len(nodes) + sum(times * counts[name] for name, times in calls.items()), _MANY)
+
+
+def given(function: onnx.FunctionProto, call: onnx.NodeProto) -> dict[str, onnx.AttributeProto]:
+    """The attributes that the nodes of a function may refer to: those of the call, and defaults."""
+    return {a.name: a for a in function.attribute_proto} | {a.name: a for a in call.attribute}
+
+
+def filled(node: onnx.NodeProto, given: Mapping[str, onnx.AttributeProto]) -> onnx.NodeProto:
+    """A node of a function, with the attributes that it refers to; what is not given is left out.
+
+    One at a time: many nodes may refer to one large attribute.
+    """
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     stack = [copy]

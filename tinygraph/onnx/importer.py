@@ -11,7 +11,7 @@ import onnx
 from tinygraph.budget import Budget
 from tinygraph.errors import ModelFormatError, UnsupportedOp
 from tinygraph.ir import Array, Graph, Kind, Symbol, TensorType, Value, frozen
-from tinygraph.onnx import OLDEST_OPSET, control, metadata, sequence, tensor  # noqa: F401  # two have readers
+from tinygraph.onnx import OLDEST_OPSET, control, function, metadata, sequence, tensor  # noqa: F401  # two have readers
 from tinygraph.onnx.body import Body, domain, opset_versions, place
 from tinygraph.onnx.external import Folder
 from tinygraph.onnx.inputs import Inputs
@@ -27,6 +27,7 @@ from tinygraph.trace import Trace
 
 _VALUES = {"value": None, "value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
 _OPERATIONS_PER_NODE = 10**6  # what reading a node counts as
+_BYTES_PER_NODE = 4096  # what it leaves behind
 
 
 @from_onnx("Constant")
@@ -78,8 +79,8 @@ class OnnxImporter:
         if not all(isinstance(text, str) for text in all_texts(model)):
             raise ModelFormatError("it has names that are not UTF-8")
         self.trace = Trace("inference")
-        self.known = Known(self.trace.builder)
-        self.functions = {(domain(f), f.name, f.overload): f for f in model.functions}
+        self.known = Known(self.trace.builder, budget)
+        self.functions = {function.key(f, f.name): f for f in model.functions}
         self.ours = model.producer_name == metadata.PRODUCER
         self.trace.builder.metadata |= {entry.key: entry.value for entry in model.metadata_props}
         self._proto = model.graph
@@ -91,6 +92,7 @@ class OnnxImporter:
         self.unread: list[Unread] = []
         self._inferred = Inferred(model, self._types) if partial else None
         self._nodes = 0
+        self._bytes = 0
         self._named: set[Value] = set()
         self._refusals = Refusals()
         self._ir_version = model.ir_version
@@ -105,6 +107,8 @@ class OnnxImporter:
             BudgetError: reading it would take more memory or work than was allowed.
         """
         self._check_names()
+        self.count(function.unfolded(self._proto.node, self.functions))
+        self._nodes = 0  # that they are not too many is known; reading them counts them again
         with self.trace.running():
             statistics = {name for node in self._proto.node for name in _statistics(node)}
             tensors: dict[str, Any] = {}
@@ -118,7 +122,10 @@ class OnnxImporter:
             body.tensors |= tensors
             made = body.read()
         if self._inferred is not None:
-            return self.trace.builder.finish(self._loose_ends(body), keep_data=False)
+            ends = list(self._loose_ends(body))
+            if not ends and self._refusals:
+                raise self._refusals.error()
+            return self.trace.builder.finish(ends or self._outputs(made), keep_data=False)
         if self._refusals:
             raise self._refusals.error()
         return self.trace.builder.finish(self._outputs(made), keep_data=False)
@@ -179,6 +186,7 @@ class OnnxImporter:
             array = tensor.to_array(proto, self._folder)
         except ModelFormatError as error:
             raise ModelFormatError(f"initializer {proto.name!r}: {error}") from None
+        self._hold(array)
         kind = _kind(proto, array, statistics)
         return Tensor(self.trace.builder.declare(kind, proto.name, array), self.trace)
 
@@ -232,6 +240,7 @@ class OnnxImporter:
         """
         if not isinstance(made, Tensor):
             array = frozen(made)
+            self._hold(array)
             free = name if reserved else self.trace.builder.fresh(name or "const")
             value = Value(free, TensorType.of(array), "const")
             return Tensor(self.trace.builder.keep(value, array), self.trace)
@@ -261,9 +270,14 @@ class OnnxImporter:
     def count(self, nodes: int) -> None:
         """Raises BudgetError if these nodes are too many together with those counted before."""
         self._nodes += nodes
-        self._budget.check_operations(
-            self._nodes * _OPERATIONS_PER_NODE, "to read all functions, branches and loops takes"
-        )
+        what = "to read all functions, branches and loops takes"
+        self._budget.check_operations(self._nodes * _OPERATIONS_PER_NODE, what)
+        self._budget.check_bytes(self._nodes * _BYTES_PER_NODE, what)
+
+    def _hold(self, array: Array) -> None:
+        """Raises BudgetError if a weight or constant is too much together with those before: loops repeat them."""
+        self._bytes += array.nbytes
+        self._budget.check_bytes(self._bytes, "all weights and constants take")
 
     def afford(self, nbytes: int) -> None:
         """Raises BudgetError if that many bytes are too many."""
@@ -271,7 +285,9 @@ class OnnxImporter:
 
     def tensor(self, array: Any) -> Tensor:
         """An array as a constant of the graph."""
-        return Tensor(self.trace.builder.const(array), self.trace)
+        constant = np.asarray(array)
+        self._hold(constant)
+        return Tensor(self.trace.builder.const(constant), self.trace)
 
     def symbol(self, name: str) -> Symbol:
         """A new name for a dimension."""

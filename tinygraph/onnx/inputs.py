@@ -29,6 +29,7 @@ class Inputs:
     def __init__(self, infos: Sequence[onnx.ValueInfoProto], bind: Mapping[str, Any]) -> None:
         self._symbols: dict[str | tuple[str, int], Symbol] = {}  # by the name in the file, or by input and axis
         self._taken: set[Symbol] = set()
+        self._numbered: dict[str, int] = {}  # by a name that is taken, the number to try behind it next
         self._numbers: dict[Symbol, int] = {}
         self._arrays: dict[str, Array] = {}
         inputs = {info.name: info for info in infos}
@@ -91,11 +92,12 @@ class Inputs:
             TensorType((Symbol(name),))
         except ShapeError:
             name = "_" + re.sub(r"[^a-zA-Z0-9]", "_", name)
-        symbol, number = Symbol(name), len(self._symbols)
+        symbol, number = Symbol(name), self._numbered.get(name, len(self._symbols))
         while symbol in self._taken:
             symbol, number = Symbol(f"{name}_{number}"), number + 1
         self._taken.add(symbol)
         return symbol
+            self._numbered[name] = number
 
     def _dim(self, dim: onnx.TensorShapeProto.Dimension, name: str, axis: int) -> Dim:
         if dim.HasField("dim_value"):

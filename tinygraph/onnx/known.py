@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from tinygraph.budget import DEFAULT, Budget
 from tinygraph.build import Builder
 from tinygraph.ir import Array, Node, Symbol, Value, array_of
 from tinygraph.ops.arithmetic import Add, Compare, Div, Mul, Sub, Where
@@ -20,6 +22,7 @@ from tinygraph.ops.base import no_flops
 from tinygraph.ops.elementwise import Cast
 
 LIMIT = 16 * 2**20  # bytes of a value that is computed for the sake of a shape
+WORK = 10**8  # operations that one may take; all together, these times 100
 
 
 class Known:
@@ -27,10 +30,17 @@ class Known:
 
     Args:
         build: where the graph is made.
+        budget: of the memory that all values take that are computed.
+
+    Raises:
+        BudgetError: on asking for numbers, if to compute them took too much.
     """
 
-    def __init__(self, build: Builder) -> None:
+    def __init__(self, build: Builder, budget: Budget = DEFAULT) -> None:
         self._build = build
+        self._budget = replace(budget, operations=min(budget.operations, 100 * WORK))
+        self._bytes = 0
+        self._operations = 0
         self._fixed: dict[Value, bool] = {}
         self._arrays: dict[Value, Array | None] = {}
 
@@ -62,7 +72,7 @@ class Known:
             if node is None:
                 self._fixed[current] = self._build.data(current) is not None
             else:
-                small = all(t.is_static and t.nbytes <= LIMIT for t in node.output_types)
+                small = all(t.is_static and t.nbytes <= LIMIT for t in node.output_types) and _work(node) <= WORK
                 told = node.op.sizes(node.input_types) is not None
                 # Where sizes are told by types, the inputs have not been looked at.
                 fixed = told or (small and "random" not in node.op.traits and all(self._fixed[v] for v in node.inputs))
@@ -101,6 +111,10 @@ class Known:
         inputs = [self._arrays[v] for v in node.inputs]
         if any(a is None for a in inputs):
             return [None] * len(node.outputs)
+        self._bytes += sum(t.nbytes for t in node.output_types)
+        self._operations += _work(node)
+        self._budget.check_bytes(self._bytes, "what shapes are computed from takes")
+        self._budget.check_operations(self._operations, "to compute shapes takes")
         named = any(a.dtype == object for a in inputs)  # type: ignore[union-attr]  # None has been dealt with
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -110,6 +124,12 @@ class Known:
             return [None] * len(node.outputs)
         results = made if isinstance(made, tuple) else (made,)
         return [_settled(np.asarray(y), v) for y, v in zip(results, node.outputs, strict=True)]
+
+
+def _work(node: Node) -> int:
+    """Operations of a node; of one whose inputs have open dimensions none: it is not computed."""
+    static = all(t.is_static for t in node.input_types)
+    return node.op.work(node.input_types, node.output_types) if static else 0
 
 
 def _settled(array: Array, value: Value) -> Array | None:

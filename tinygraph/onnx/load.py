@@ -22,6 +22,7 @@ from tinygraph.onnx.partial import Unread
 from tinygraph.onnx.save import LIMIT
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_LONGEST = 8000  # characters of a message
 OLDEST_IR = 3  # the first that says which operator set a model uses
 
 
@@ -118,12 +119,13 @@ def _folder(source: Any, budget: Budget) -> Folder | None:
 
 @contextmanager
 def _naming(source: Any) -> Iterator[None]:
-    """Errors of a file at a path begin with its name."""
+    """Errors of a file at a path begin with its name; what a file makes longer than anybody reads is cut."""
     try:
         yield
     except (ModelFormatError, UnsupportedOp, BudgetError) as error:
-        if isinstance(source, (str, os.PathLike)):
-            error.args = (f"{Path(source).name}: {error}",)
+        prefix = f"{Path(source).name}: " if isinstance(source, (str, os.PathLike)) else ""
+        reason = str(error)
+        error.args = (prefix + (reason if len(reason) <= _LONGEST else reason[:_LONGEST] + " ..."),)
         raise
 
 

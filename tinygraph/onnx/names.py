@@ -21,6 +21,7 @@ def all_texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
         if isinstance(part, onnx.FunctionProto):
             yield from (part.name, part.domain, part.overload, *part.input, *part.output, *part.attribute)
             yield from (entry.domain for entry in part.opset_import)
+            stack.append(onnx.GraphProto(node=[onnx.NodeProto(attribute=part.attribute_proto)]))
         else:
             for info in (*part.input, *part.output):
                 yield info.name

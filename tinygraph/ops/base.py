@@ -105,6 +105,17 @@ class Op:
         """
         return None
 
+    def work(self, inputs: Types, outputs: Types) -> int:
+        """Steps that a run takes at most, for a Budget: operations, and one for each element that is made.
+
+        An op says more where its kernel does other work, or where the numbers decide how much.
+        """
+        return self.flops(inputs, outputs) + sum(t.size for t in outputs)
+
+    def at_most(self, types: Types) -> int:
+        """The largest number that a size may have which comes out only when the op runs; see runtime/stages.py."""
+        raise NotImplementedError(f"{self.name} finds no sizes")
+
     def sizes(self, types: Types) -> tuple[Dim, ...] | None:
         """The numbers of the only output, row by row, if they are sizes that the input types alone tell."""
         return None

@@ -25,6 +25,8 @@ from tinygraph.ops.nonzero import check_count
 
 __all__ = ["non_max_suppression"]
 
+_PER_PAIR = 20  # operations that tell how much two boxes overlap
+
 
 @register
 class NonMaxSuppression(Op):
@@ -62,6 +64,14 @@ class NonMaxSuppression(Op):
     def flops(self, inputs: Types, outputs: Types) -> int:
         """1 per score, if there is a threshold; what follows depends on the numbers."""
         return 0 if self.threshold is None else inputs[1].size
+
+    def at_most(self, types: Types) -> int:
+        samples, classes, boxes = types[1].dims
+        return samples * classes * min(self.most, boxes)
+
+    def work(self, inputs: Types, outputs: Types) -> int:
+        """Each box that is kept is compared with all others."""
+        return self.flops(inputs, outputs) + self.at_most(inputs) * inputs[0].dims[1] * _PER_PAIR
 
     def kernel(self, boxes: Array, scores: Array) -> Array:
         kept = [

@@ -56,6 +56,9 @@ class NonZero(Op):
     def infer(self, x: TensorType) -> TensorType:
         return TensorType((x.ndim, self.count), np.dtype(np.int64))
 
+    def at_most(self, types: Types) -> int:
+        return types[0].size
+
     def kernel(self, x: Array) -> Array:
         places = np.argwhere(x).T.astype(np.int64, copy=False)
         check_count(self, places.shape[1], self.count)
@@ -108,6 +111,9 @@ class Compress(Op):
     def infer(self, x: TensorType, condition: TensorType) -> TensorType:
         _check(x, condition, self.axis)
         return x.with_shape((*x.shape[: self.axis], self.count, *x.shape[self.axis + 1 :]))
+
+    def at_most(self, types: Types) -> int:
+        return types[1].size
 
     def kernel(self, x: Array, condition: Array) -> Array:
         y = np.compress(condition, x, self.axis)

@@ -61,6 +61,9 @@ class Unique(Op):
         length = inputs[0].dims[self.axis]
         return max(0, length - 1).bit_length() * inputs[0].size
 
+    def at_most(self, types: Types) -> int:
+        return types[0].dims[self.axis]
+
     def kernel(self, x: Array) -> tuple[Array, ...]:
         lines = np.moveaxis(x, self.axis, 0).reshape(x.shape[self.axis], -1) if x.ndim > 1 else x
         _, places, inverse, counts = np.unique(lines, True, True, True, axis=0)

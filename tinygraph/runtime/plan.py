@@ -17,6 +17,7 @@ import numpy as np
 
 from tinygraph.errors import DivergenceError
 from tinygraph.ir import Array, Graph, Value
+from tinygraph.runtime.failure import explained
 from tinygraph.runtime.frame import Arenas, Fixed, Frame
 from tinygraph.runtime.fuse import fuse
 from tinygraph.runtime.layout import lay_out
@@ -106,6 +107,7 @@ class Plan:
 
         Raises:
             DivergenceError: a guarded value is not finite; no state was written.
+            UsageError: a node cannot compute with its numbers, such as an index that is out of range.
         """
         arena = self._arenas.take(self._fixed.nbytes)
         try:
@@ -130,9 +132,7 @@ class Plan:
         except DivergenceError:
             raise
         except Exception as error:
-            if step is not None:
-                error.add_note(f"in {step.node!r}{step.node.where.phrase}")
-            raise
+            raise error if step is None else explained(step.node, error)  # noqa: B904  # which has its cause
         outputs = [slots[i].copy() if copied else _whole(slots[i]) for i, copied in self._outputs]
         # What lies in the memory of another state array is saved before that one changes.
         copies = [(array, slots[i].copy() if saved else slots[i]) for array, i, saved in self._copies]

@@ -112,7 +112,7 @@ class Session:
         self._arenas = Arenas()
         self._lock = Lock()
         self._turn: AbstractContextManager[Any] = Lock() if self._state else nullcontext()
-        self._staged = Staged(self._loaded, self._part) if found_sizes(graph) else None
+        self._staged = Staged(self._loaded, self._part, budget) if found_sizes(graph) else None
         if not graph.symbols and self._staged is None:
             self._plan(())
 
@@ -139,6 +139,8 @@ class Session:
         Raises:
             UsageError: arrays are missing, left over, or of another dtype.
             ShapeError: an array has another shape than declared.
+            UsageError: a node cannot compute with its numbers, such as an index that is out of range.
+            BudgetError: the sizes of these arrays, or what is found in them, would take more than the budget.
             DivergenceError: a guarded value is not finite; the state is as it was.
         """
         arrays = self._signature.arrays(args, named)

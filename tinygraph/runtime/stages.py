@@ -13,7 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.ir import Array, Graph, Node, Symbol, Value
+from tinygraph.budget import Budget, check_node
+from tinygraph.build import infer
+from tinygraph.ir import Array, Graph, Node, Symbol, TensorType, Value
+from tinygraph.runtime.failure import explained
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,12 @@ class Staged:
     Args:
         graph: some of its sizes are found while it runs.
         make: makes the session of a stage.
+        budget: of the nodes that find sizes, each for itself, and of all that is kept between stages; None for any.
     """
 
-    def __init__(self, graph: Graph, make: Callable[[Graph], Any]) -> None:
+    def __init__(self, graph: Graph, make: Callable[[Graph], Any], budget: Budget | None = None) -> None:
         self._graph = graph
+        self._budget = budget
         self._stages = [(make(stage.graph), stage) for stage in cut(graph)]
 
     def run(self, inputs: Sequence[Array], dims: Mapping[str, int]) -> list[Array]:
@@ -114,14 +119,30 @@ class Staged:
                 made = session(**{v.name: live[v.name] for v in stage.graph.inputs})
                 live |= made if isinstance(made, dict) else {stage.graph.outputs[0][0]: made}
             for node in stage.finders:
-                arrays = find(node, [live[v.name] for v in node.inputs], numbers)
+                arrays = find(node, [live[v.name] for v in node.inputs], numbers, self._budget)
                 live |= zip((v.name for v in node.outputs), arrays, strict=True)
+            if self._budget is not None:
+                held = {id(a): a.nbytes for a in live.values()}
+                self._budget.check_bytes(sum(held.values()), "a run keeps")
         return [np.array(live[v.name]) for _, v in self._graph.outputs]
 
 
-def find(node: Node, inputs: Sequence[Array], numbers: dict[str, int]) -> list[Array]:
-    """Runs the plain kernel of a node; the sizes that it finds are added to the numbers."""
-    made = node.op.bind(numbers).kernel(*inputs)
+def find(node: Node, inputs: Sequence[Array], numbers: dict[str, int], budget: Budget | None = None) -> list[Array]:
+    """Runs the plain kernel of a node; the sizes that it finds are added to the numbers.
+
+    Raises:
+        BudgetError: if it found as much as there can be, it would take more than the budget.
+    """
+    op = node.op.bind(numbers)
+    if budget is not None:
+        types = [TensorType.of(a) for a in inputs]
+        new = {d for t in node.output_types for d in t.shape if isinstance(d, Symbol)} - numbers.keys()
+        most = infer(op.bind(dict.fromkeys(new, op.at_most(types))), types)
+        check_node(node, op, types, most, budget)
+    try:
+        made = op.kernel(*inputs)
+    except Exception as error:
+        raise explained(node, error)  # noqa: B904  # which has its cause
     arrays = [np.asarray(a) for a in (made if isinstance(made, tuple) else (made,))]
     for array, type in zip(arrays, node.output_types, strict=True):
         numbers |= {d: n for d, n in zip(type.shape, array.shape, strict=True) if isinstance(d, Symbol)}
