@@ -95,9 +95,9 @@ class Inputs:
         symbol, number = Symbol(name), self._numbered.get(name, len(self._symbols))
         while symbol in self._taken:
             symbol, number = Symbol(f"{name}_{number}"), number + 1
+            self._numbered[name] = number
         self._taken.add(symbol)
         return symbol
-            self._numbered[name] = number
 
     def _dim(self, dim: onnx.TensorShapeProto.Dimension, name: str, axis: int) -> Dim:
         if dim.HasField("dim_value"):
