@@ -9,6 +9,7 @@ All of it is frozen. build.py makes a graph, rewrite.py makes one from another.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -28,9 +29,29 @@ Mode = Literal["inference", "training"]
 
 
 class Symbol(str):
-    """A dimension with a name and no number yet, such as a dynamic batch `N`."""
+    """A dimension with a name and no number yet, such as a dynamic batch `N`, or a multiple of one, `6*N`."""
 
     __slots__ = ()
+
+    @property
+    def base(self) -> Symbol:
+        """The name."""
+        return Symbol(self.rpartition("*")[2])
+
+    @property
+    def factor(self) -> int:
+        """How many times as large as the one of that name it is."""
+        return int(self.rpartition("*")[0] or 1)
+
+    def times(self, number: int) -> Symbol:
+        """The dimension that many times, which are one or more."""
+        factor = self.factor * number
+        return Symbol(f"{factor}*{self.base}") if factor != 1 else self.base
+
+    def bind(self, dims: Mapping[str, int]) -> Dim:
+        """Its number, if there is one for its name; else itself."""
+        number = dims.get(self.base)
+        return self if number is None else number * self.factor
 
     def __repr__(self) -> str:
         return str(self)
@@ -98,7 +119,7 @@ class TensorType:
 
     def bind(self, dims: Mapping[str, int]) -> TensorType:
         """The type with symbols replaced by their numbers."""
-        return self.with_shape(dims.get(d, d) if isinstance(d, Symbol) else d for d in self.shape)
+        return self.with_shape(d.bind(dims) if isinstance(d, Symbol) else d for d in self.shape)
 
     def __str__(self) -> str:
         return f"{dtype_name(self.dtype)}[{','.join(map(str, self.shape))}]"
@@ -107,9 +128,19 @@ class TensorType:
 _LITERALS = ("True", "False", "None", "inf", "nan")  # identifiers that mean something else in a dump
 
 
+_MULTIPLE = re.compile(r"(?:[2-9]|[1-9][0-9]+)\*")
+
+
+def symbols_of(dims: Iterable[Any]) -> Iterator[Symbol]:
+    """The names among dimensions; that of a multiple is the name of which it is one."""
+    return (d.base for d in dims if isinstance(d, Symbol))
+
+
 def _dim(dim: object) -> Dim:
-    if isinstance(dim, str) and dim.isidentifier() and dim not in _LITERALS:
-        return dim if isinstance(dim, Symbol) else Symbol(dim)
+    if isinstance(dim, str):
+        name = _MULTIPLE.sub("", dim, count=1)
+        if name.isidentifier() and name not in _LITERALS and dim.endswith(name):
+            return dim if isinstance(dim, Symbol) else Symbol(dim)
     if isinstance(dim, (int, np.integer)) and not isinstance(dim, bool) and dim >= 0:
         return int(dim)
     raise ShapeError(f"{dim!r} is not a dimension: give a whole number >= 0, or a name such as 'N'")
@@ -283,7 +314,7 @@ class Graph:
     @property
     def symbols(self) -> tuple[Symbol, ...]:
         """Names of the dimensions that are still open, in order of appearance."""
-        return tuple(dict.fromkeys(d for v in self.inputs for d in v.type.shape if isinstance(d, Symbol)))
+        return tuple(dict.fromkeys(d for v in self.inputs for d in symbols_of(v.type.shape)))
 
     def bind(self, **dims: int) -> Graph:
         """The same program with symbols replaced by numbers.

@@ -89,8 +89,10 @@ class Inputs:
     def symbol(self, name: str) -> Symbol:
         """A symbol of that name, changed if it is taken or no name for a dimension."""
         try:
-            TensorType((Symbol(name),))
+            plain = TensorType((Symbol(name),)).shape == (Symbol(name).base,)
         except ShapeError:
+            plain = False
+        if not plain:
             name = "_" + re.sub(r"[^a-zA-Z0-9]", "_", name)
         symbol, number = Symbol(name), self._numbered.get(name, len(self._symbols))
         while symbol in self._taken:

@@ -162,14 +162,14 @@ def _number(op: Any, numbers: Sequence[Any], dtypes: Sequence[np.dtype[Any]]) ->
     if not any(n is None or isinstance(n, Symbol) for n in numbers):
         return op.kernel(*(np.asarray(n, t) for n, t in zip(numbers, dtypes, strict=True)))[()]
     match op, numbers:
-        case Mul(), (1, n) | (n, 1):
-            return n
+        case Mul(), (Symbol() as d, int() | np.integer() as n) | (int() | np.integer() as n, Symbol() as d):
+            return d.times(int(n)) if n > 0 else 0 if n == 0 else None
         case Add(), (0, n) | (n, 0):
             return n
         case Sub(), (n, 0):
             return n
-        case Div(), (n, 1):
-            return n
+        case Div(), (Symbol() as d, int() | np.integer() as n) if n > 0 and d.factor % n == 0:
+            return d.base.times(d.factor // int(n))
         case Compare(relation="=="), (Symbol(), int() | np.integer() as n) | (int() | np.integer() as n, Symbol()):
             return False if n < 0 else None  # a dimension is not negative
         case Compare(relation="=="), (a, b):

@@ -132,10 +132,10 @@ class Op:
         new: dict[str, Any] = {}
         for f in fields(self):  # type: ignore[arg-type]  # every registered op is a dataclass
             value = getattr(self, f.name)
-            if isinstance(value, Symbol) and value in dims:
-                new[f.name] = dims[value]
+            if isinstance(value, Symbol) and value.base in dims:
+                new[f.name] = value.bind(dims)
             elif isinstance(value, tuple) and any(isinstance(d, Symbol) for d in value):
-                new[f.name] = tuple(dims.get(d, d) if isinstance(d, Symbol) else d for d in value)
+                new[f.name] = tuple(d.bind(dims) if isinstance(d, Symbol) else d for d in value)
         return replace(self, **new) if new else self  # type: ignore[type-var]
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import ShapeError, UnsupportedOp
-from tinygraph.ir import Array, Dim, Shape, Symbol, TensorType
+from tinygraph.ir import Array, Dim, Shape, Symbol, TensorType, symbols_of
 from tinygraph.ops.base import (
     Exporter,
     Op,
@@ -40,17 +40,17 @@ class Movement(Op):
 
 def volume(shape: Sequence[Dim]) -> tuple[int, tuple[Symbol, ...]]:
     """The number of elements: a product of whole numbers, and the symbols that multiply it."""
-    number = prod(d for d in shape if isinstance(d, int))
-    return number, tuple(sorted(d for d in shape if isinstance(d, Symbol))) if number else ()
+    number = prod(d.factor if isinstance(d, Symbol) else d for d in shape)
+    return number, tuple(sorted(symbols_of(shape))) if number else ()
 
 
 def single_dim(shape: Sequence[Dim]) -> Dim:
-    """One dimension as large as all of these; ShapeError if it would be a product with a symbol."""
+    """One dimension as large as all of these; ShapeError if it would be a product of symbols."""
     number, symbols = volume(shape)
-    if symbols and (number, len(symbols)) != (1, 1):
+    if len(symbols) > 1:
         product = " * ".join(map(str, shape))
-        raise ShapeError(f"{product} is not a dimension: bind {', '.join(symbols)} first, or keep it apart")
-    return symbols[0] if symbols else number
+        raise ShapeError(f"{product} is not a dimension: bind {symbols[0]} first, or keep it apart")
+    return symbols[0].times(number) if symbols else number
 
 
 def broadcast(*shapes: Shape) -> Shape:

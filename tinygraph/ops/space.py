@@ -62,11 +62,7 @@ class _Blocks(Op):
 
     def times(self, dim: Dim, count: int) -> Dim:
         """A dimension that is multiplied by a number."""
-        if count == 1:
-            return dim
-        if isinstance(dim, Symbol):
-            raise ShapeError(f"{count} * {dim} is not a dimension: bind {dim} first")
-        return dim * count
+        return dim.times(count) if isinstance(dim, Symbol) else dim * count
 
     def blocks(self, space: Array) -> Array:
         """A view of [N, C, H, W] as [N, row, column, C, H / block, W / block], or [N, C, row, column, ...] in "CRD"."""

@@ -70,7 +70,8 @@ def walk(graph: Graph, live: dict[Value, Array], op: Callable[[Op], Op] = lambda
         outputs = [np.asarray(a) for a in (made if isinstance(made, tuple) else (made,))]
         live |= zip(node.outputs, outputs, strict=True)
         for value, array in zip(node.outputs, outputs, strict=True):
-            found |= {d: n for d, n in zip(value.type.shape, array.shape, strict=True) if isinstance(d, Symbol)}
+            sizes = zip(value.type.shape, array.shape, strict=True)
+            found |= {d.base: n // d.factor for d, n in sizes if isinstance(d, Symbol)}
         yield node
         for value in dying:
             del live[value]

@@ -54,12 +54,11 @@ class Signature:
             if self._static or array.ndim != len(shape):
                 raise ShapeError(f"input {value.name!r} is {TensorType.of(array)}, want {value.type}")
             for want, have in zip(shape, array.shape, strict=True):
-                if not isinstance(want, Symbol):
-                    if want != have:
-                        raise ShapeError(f"input {value.name!r} is {TensorType.of(array)}, want {value.type}")
-                elif dims.setdefault(want, have) != have:
+                if have % want.factor if isinstance(want, Symbol) else want != have:
+                    raise ShapeError(f"input {value.name!r} is {TensorType.of(array)}, want {value.type}")
+                if isinstance(want, Symbol) and dims.setdefault(want.base, have // want.factor) * want.factor != have:
                     raise ShapeError(
-                        f"input {value.name!r} is {TensorType.of(array)}, but {want} is {dims[want]} already"
+                        f"input {value.name!r} is {TensorType.of(array)}, but {want.base} is {dims[want.base]} already"
                     )
         return tuple(dims.items())
 

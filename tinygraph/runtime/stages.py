@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygraph.budget import Budget, check_node
 from tinygraph.build import infer
-from tinygraph.ir import Array, Graph, Node, Symbol, TensorType, Value
+from tinygraph.ir import Array, Graph, Node, Symbol, TensorType, Value, symbols_of
 from tinygraph.runtime.failure import explained
 
 
@@ -34,7 +34,7 @@ class Stage:
 
 def found_sizes(graph: Graph) -> set[Symbol]:
     """The dimensions that are neither numbers nor told by the inputs."""
-    symbols = {d for node in graph.nodes for t in node.output_types for d in t.shape if isinstance(d, Symbol)}
+    symbols = {d for node in graph.nodes for t in node.output_types for d in symbols_of(t.shape)}
     return symbols - set(graph.symbols)
 
 
@@ -43,11 +43,11 @@ def cut(graph: Graph) -> list[Stage]:
     level: dict[Value | Symbol, int] = dict.fromkeys(graph.symbols, 0)
     carriers: dict[Symbol, Value] = {}  # values that show the number of a symbol
     for value in graph.inputs:
-        carriers |= {d: value for d in value.type.shape if isinstance(d, Symbol) and d not in carriers}
+        carriers |= {d: value for d in symbols_of(value.type.shape) if d not in carriers}
     planned: dict[int, list[Node]] = {}
     finders: dict[int, list[Node]] = {}
     for node in graph.nodes:
-        new = {d: v for v in node.outputs for d in v.type.shape if isinstance(d, Symbol) and d not in level}
+        new = {d: v for v in node.outputs for d in symbols_of(v.type.shape) if d not in level}
         needed: list[Value | Symbol] = [*node.inputs, *_symbols(node)]
         here = max((level.get(each, 0) for each in needed), default=0)
         (finders if new else planned).setdefault(here, []).append(node)
@@ -61,8 +61,8 @@ def _symbols(node: Node) -> Iterator[Symbol]:
     """The names of dimensions in the attributes of an op and in the types of its results."""
     for field in fields(node.op):  # type: ignore[arg-type]  # every op is a dataclass
         held = getattr(node.op, field.name)
-        yield from (d for d in (held if isinstance(held, tuple) else (held,)) if isinstance(d, Symbol))
-    yield from (d for t in node.output_types for d in t.shape if isinstance(d, Symbol))
+        yield from symbols_of(held if isinstance(held, tuple) else (held,))
+    yield from (d for t in node.output_types for d in symbols_of(t.shape))
 
 
 def _stages(
@@ -82,7 +82,7 @@ def _stages(
         results = [v for v in made if v in wanted]
         wanted -= made.keys()
         read = dict.fromkeys(v for node in nodes for v in node.inputs if v not in made)
-        shown = {d for v in read if v not in graph.data for d in v.type.shape}
+        shown = {d for v in read if v not in graph.data for d in symbols_of(v.type.shape)}
         hidden = {d for node in nodes for d in _symbols(node)} - shown
         read |= dict.fromkeys(carriers[d] for d in sorted(hidden))
         data = {v: graph.data[v] for v in read if v in graph.data}
@@ -145,5 +145,6 @@ def find(node: Node, inputs: Sequence[Array], numbers: dict[str, int], budget: B
         raise explained(node, error)  # noqa: B904  # which has its cause
     arrays = [np.asarray(a) for a in (made if isinstance(made, tuple) else (made,))]
     for array, type in zip(arrays, node.output_types, strict=True):
-        numbers |= {d: n for d, n in zip(type.shape, array.shape, strict=True) if isinstance(d, Symbol)}
+        sizes = zip(type.shape, array.shape, strict=True)
+        numbers |= {d.base: n // d.factor for d, n in sizes if isinstance(d, Symbol)}
     return arrays
