@@ -48,9 +48,9 @@ def fold_constants(graph: Graph, budget: int = BUDGET, operations: int = OPERATI
         inputs = [rw[v] for v in node.inputs]
         if "random" in node.op.traits or not all(v.kind in fixed for v in inputs):
             return None
-        if not all(t.is_static for t in node.output_types):
+        if not all(t.is_static for t in (*node.input_types, *node.output_types)):
             return None
-        if node.op.work(node.input_types, node.output_types) > most:
+        if _cost(node) > most:
             return None
         growth = sum(t.nbytes for t in node.output_types) - _freed(node, rw)
         if growth > _SMALL and spent + growth > budget:
@@ -75,8 +75,14 @@ def _work(graph: Graph, kinds: Container[Kind], budget: int) -> int:
             continue
         if sum(t.nbytes for t in node.output_types) <= budget + sum(t.nbytes for t in node.input_types):
             fixed.update(node.outputs)
-            work += node.op.work(node.input_types, node.output_types)
+            work += _cost(node)
     return work
+
+
+def _cost(node: Node) -> int:
+    """Operations of a node; a byte that it takes on the way is one, too."""
+    types = node.input_types, node.output_types
+    return node.op.work(*types) + node.op.scratch(*types)
 
 
 def _freed(node: Node, rw: Rewriter) -> int:

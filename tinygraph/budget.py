@@ -77,6 +77,7 @@ def check_node(node: Node, op: Op, inputs: Sequence[TensorType], outputs: Sequen
     """
     for type in outputs:
         budget.check_bytes(type.nbytes, f"{op.name} {node.name!r} makes")
+    budget.check_bytes(op.scratch(inputs, outputs), f"{op.name} {node.name!r} needs on the way")
     work = op.work(inputs, outputs)
     budget.check_operations(work, f"{op.name} {node.name!r} takes")
     return work

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -57,11 +58,6 @@ class Taps:
     weight: Array | None
     outside: Array
 
-    @property
-    def inside(self) -> int:
-        """How many numbers are taken from the axis."""
-        return len(self.outside) - int(self.outside.sum())
-
 
 def places(size: int, count: int, scale: float, length: float, coordinates: str, roi: tuple[float, float]) -> Array:
     """Where on an axis of `size` the numbers of the resized axis lie, float64 [count].
@@ -74,7 +70,13 @@ def places(size: int, count: int, scale: float, length: float, coordinates: str,
         coordinates: one of COORDINATES.
         roi: start and end of the part that "tf_crop_and_resize" takes, relative to the axis.
     """
-    at = np.arange(count, dtype=np.float64)
+    return located(np.arange(count, dtype=np.float64), size, count, scale, length, coordinates, roi)
+
+
+def located(
+    at: Array, size: int, count: int, scale: float, length: float, coordinates: str, roi: tuple[float, float]
+) -> Array:
+    """Where some numbers of the resized axis lie, given by their places there; see `places`."""
     last = size - 1
     if coordinates == "align_corners":
         return at * 0 if length == 1 else at * last / (length - 1)
@@ -114,7 +116,7 @@ def taps(rule: Rule, size: int, count: int, scale: float | None, roi: tuple[floa
         chosen = left + _right(ratio, rule.rounding)
         return Taps(np.clip(chosen, 0, size - 1).astype(np.int64)[:, None], None, outside)
     shrink = min(scale, 1.0) if rule.antialias else 1.0
-    half = ceil((1 if rule.mode == "linear" else 2) / shrink)
+    half = reach(rule, size, count, scale) // 2
     steps = np.arange(1 - half, half + 1)
     distance = np.abs(steps - ratio[:, None]) * shrink
     weight = np.maximum(1 - distance, 0) if rule.mode == "linear" else cubic(distance, rule.cubic_a)
@@ -127,6 +129,30 @@ def taps(rule: Rule, size: int, count: int, scale: float | None, roi: tuple[floa
         weight = weight / np.where(total == 0, 1, total)
     weight[outside] = 0
     return Taps(np.clip(index, 0, size - 1).astype(np.int64), weight, outside)
+
+
+def reach(rule: Rule, size: int, count: int, scale: float | None) -> int:
+    """How many taps each number of a resized axis has; see `taps`."""
+    if rule.mode == "nearest":
+        return 1
+    shrink = min(count / size if scale is None else scale, 1.0) if rule.antialias else 1.0
+    return 2 * ceil((1 if rule.mode == "linear" else 2) / shrink)
+
+
+def inside(rule: Rule, size: int, count: int, scale: float | None, roi: tuple[float, float]) -> int:
+    """How many numbers of a resized axis lie on it; found without making a table of them. See `taps`."""
+    if rule.coordinates != "tf_crop_and_resize":
+        return count
+    length = float(count) if scale is None else scale * size
+    factor = count / size if scale is None else scale
+
+    def place(i: int) -> float:
+        return float(located(np.array(i, np.float64), size, count, factor, length, rule.coordinates, roi))
+
+    rising = place(count - 1) >= place(0)
+    before = bisect(range(count), False, key=lambda i: (place(i) >= 0) if rising else (place(i) <= size - 1))
+    until = bisect(range(count), False, key=lambda i: (place(i) > size - 1) if rising else (place(i) < 0))
+    return until - before
 
 
 def _right(ratio: Array, rounding: str) -> Array:

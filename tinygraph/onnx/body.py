@@ -109,6 +109,8 @@ class Body:
             results = self._lost(proto, inputs)
         except BudgetError as error:
             raise BudgetError(f"{place(proto)}: {error}") from None
+        except MemoryError:
+            raise
         except Exception as error:  # a file that breaks the rules may trip a reader in any way
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise ModelFormatError(f"{place(proto)}: {reason}") from error

@@ -48,6 +48,8 @@ def _scan(node: OnnxNode, *inputs: Any) -> tuple[Any, ...]:
     if node.opset < 9:
         raise UnsupportedOp("Scan as it was before opset 9")
     count = node.get("num_scan_inputs")
+    if not 0 < count <= len(inputs):
+        raise ModelFormatError(f"it scans {count} of its {len(inputs)} inputs")
     state, scanned = list(inputs[: len(inputs) - count]), inputs[len(inputs) - count :]
     axes = [
         normal_axis(axis, type_of(x).ndim)

@@ -127,9 +127,9 @@ class Known:
 
 
 def _work(node: Node) -> int:
-    """Operations of a node; of one whose inputs have open dimensions none: it is not computed."""
-    static = all(t.is_static for t in node.input_types)
-    return node.op.work(node.input_types, node.output_types) if static else 0
+    """What a node takes, a byte on the way being an operation; of one with open dimensions nothing: it is left."""
+    types = node.input_types, node.output_types
+    return node.op.work(*types) + node.op.scratch(*types) if all(t.is_static for t in types[0]) else 0
 
 
 def _settled(array: Array, value: Value) -> Array | None:

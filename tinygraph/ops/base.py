@@ -33,6 +33,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
+from math import prod
 from typing import Any, ClassVar, Protocol, TypeVar, dataclass_transform
 
 import numpy as np
@@ -47,6 +48,8 @@ Cost = Callable[["Op", Types, Types], int]
 
 OPS: dict[str, type[Op]] = {}
 IMPORTERS: dict[str, Callable[..., Any]] = {}
+
+CALL = 10_000  # steps that a call of NumPy takes, however little it computes
 
 RULES = ("infer", "macs", "flops", "kernel", "vjp", "to_onnx")
 
@@ -108,9 +111,15 @@ class Op:
     def work(self, inputs: Types, outputs: Types) -> int:
         """Steps that a run takes at most, for a Budget: operations, and one for each element that is made.
 
-        An op says more where its kernel does other work, or where the numbers decide how much.
+        An op says more where its kernel does other work, or where the numbers decide how much: CALL for
+        each turn of a loop. Axes of arrays without elements count too, as there may be loops along them.
         """
-        return self.flops(inputs, outputs) + sum(t.size for t in outputs)
+        made = sum(prod(max(d, 1) for d in t.dims) for t in (*outputs, *(i for i in inputs if not i.size)))
+        return made + self.flops(inputs, outputs)
+
+    def scratch(self, inputs: Types, outputs: Types) -> int:
+        """Bytes that a run takes beside its inputs and outputs, for a Budget, if attributes can make them many."""
+        return 0
 
     def at_most(self, types: Types) -> int:
         """The largest number that a size may have which comes out only when the op runs; see runtime/stages.py."""

@@ -33,7 +33,7 @@ from tinygraph.ops.base import (
     type_of,
 )
 from tinygraph.ops.reduce import sum
-from tinygraph.ops.windows import Pads, onnx_padding, output_sizes, pads, per_axis
+from tinygraph.ops.windows import Pads, margins, onnx_padding, output_sizes, pads, per_axis
 
 __all__ = ["conv", "conv1d", "conv2d", "conv3d"]
 
@@ -84,6 +84,12 @@ class Convolution(Op):
         if channels % self.groups:
             raise ShapeError(f"{self.groups} groups do not divide {what}, {channels}")
         return channels // self.groups
+
+    def scratch(self, inputs: Types, outputs: Types) -> int:
+        """The padding."""
+        ranked = [t for t in (*inputs, *outputs) if t.ndim == len(self.padding) + 2]
+        kernel = getattr(self, "kernel_size", ranked[1].dims[2:])
+        return max(margins(t, kernel, self.padding, self.dilation) for t in ranked)
 
     def convolved(self, x: TensorType, w: TensorType) -> TensorType:
         """The type of a convolution's result; ShapeError if sizes, channels or groups do not fit together."""

@@ -12,6 +12,7 @@ from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Shape, TensorType
 from tinygraph.kernels.padding import crop
 from tinygraph.ops.base import (
+    CALL,
     Exporter,
     Op,
     Tensor,
@@ -27,7 +28,7 @@ from tinygraph.ops.base import (
     register,
     type_of,
 )
-from tinygraph.ops.windows import onnx_padding, output_sizes, pads, per_axis
+from tinygraph.ops.windows import margins, onnx_padding, output_sizes, pads, per_axis
 
 __all__ = ["col2im", "im2col"]
 
@@ -47,6 +48,15 @@ class _Patches(Op):
     stride: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
     dilation: tuple[int, ...]
+
+    def scratch(self, inputs: Types, outputs: Types) -> int:
+        """The padding."""
+        images = [t for t in (inputs[0], outputs[0]) if t.ndim == len(self.padding) + 2]
+        return max((margins(t, self.kernel_size, self.padding, self.dilation) for t in images), default=0)
+
+    def work(self, inputs: Types, outputs: Types) -> int:
+        """The kernels go from tap to tap."""
+        return super().work(inputs, outputs) + CALL * prod(self.kernel_size)
 
     def windows(self, sizes: Shape) -> tuple[int, ...]:
         """How many windows there are on each axis."""

@@ -32,10 +32,9 @@ def window_sums(x: Array, below: int, above: int) -> Array:
     """y[:, c] = x[:, c - below] + ... + x[:, c + above], with nothing beyond the first and last channel."""
     channels = x.shape[1]
     y = np.zeros_like(x)
-    for offset in range(-below, above + 1):
+    for offset in range(max(-below, 1 - channels), min(above, channels - 1) + 1):
         first, last = max(0, -offset), min(channels, channels - offset)
-        if first < last:
-            y[:, first:last] += x[:, first + offset : last + offset]
+        y[:, first:last] += x[:, first + offset : last + offset]
     return y
 
 

@@ -10,6 +10,7 @@ from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Dim, TensorType
 from tinygraph.kernels.boxes import best_boxes
 from tinygraph.ops.base import (
+    CALL,
     Exporter,
     Op,
     Tensor,
@@ -71,7 +72,9 @@ class NonMaxSuppression(Op):
 
     def work(self, inputs: Types, outputs: Types) -> int:
         """Each box that is kept is compared with all others."""
-        return self.flops(inputs, outputs) + self.at_most(inputs) * inputs[0].dims[1] * _PER_PAIR
+        samples, classes, boxes = inputs[1].dims
+        pairs = self.at_most(inputs) * boxes
+        return super().work(inputs, outputs) + pairs * _PER_PAIR + CALL * (samples * classes + self.at_most(inputs))
 
     def kernel(self, boxes: Array, scores: Array) -> Array:
         kept = [

@@ -14,6 +14,7 @@ from tinygraph.ir import Array, Symbol, TensorType
 from tinygraph.kernels import taps
 from tinygraph.kernels.pooling import Separable
 from tinygraph.ops.base import (
+    CALL,
     Exporter,
     Op,
     Prepared,
@@ -27,7 +28,7 @@ from tinygraph.ops.base import (
     register,
     type_of,
 )
-from tinygraph.ops.windows import Pads, extents, onnx_padding, output_sizes, pads, per_axis
+from tinygraph.ops.windows import Pads, extents, margins, onnx_padding, output_sizes, pads, per_axis
 
 __all__ = ["global_max_pool", "max_pool", "min_pool"]
 
@@ -62,6 +63,14 @@ class Pool(Op):
     def taps(self) -> int:
         """Elements of one window, padding included."""
         return prod(self.kernel_size)
+
+    def work(self, inputs: Types, outputs: Types) -> int:
+        """The plain kernels go from tap to tap."""
+        return super().work(inputs, outputs) + CALL * self.taps
+
+    def scratch(self, inputs: Types, outputs: Types) -> int:
+        """The padding."""
+        return max(margins(t, self.kernel_size, self.padding, self.dilation) for t in (inputs[0], outputs[0]))
 
     def pooled(self, x: TensorType) -> TensorType:
         """Type of the pooled array; ShapeError if the windows do not fit."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Symbol, TensorType
-from tinygraph.kernels.interpolation import COORDINATES, MODES, ROUNDINGS, Rule, Taps, taps
-from tinygraph.ops.base import Op, family, no_macs, normal_axis
+from tinygraph.kernels.interpolation import COORDINATES, MODES, ROUNDINGS, Rule, Taps, inside, reach, taps
+from tinygraph.ops.base import CALL, Op, Types, family, no_macs, normal_axis
 
 __all__: list[str] = []
 
@@ -96,18 +97,44 @@ class Resampling(Op):
 
     def tables(self, before: Sequence[int], after: Sequence[int]) -> list[Taps]:
         """The taps along each axis, from its size before resizing and behind."""
+        return [_taps(*axis) for axis in self._axes(before, after)]
+
+    def counts(self, before: Sequence[int], after: Sequence[int]) -> list[tuple[int, int]]:
+        """Along each axis, how many numbers do not lie outside, and how many taps each has; without tables."""
+        return [
+            (inside(rule, old, new, scale, roi), reach(rule, old, new, scale))
+            for rule, old, new, scale, roi in self._axes(before, after)
+        ]
+
+    def scratch(self, inputs: Types, outputs: Types) -> int:
+        """The tables, and arrays of which some axes are resized already."""
+        before, after = (self.picked(t.dims) for t in (inputs[0], outputs[0]))
+        if len(self.size) and tuple(after) != tuple(self.size):  # of the transpose
+            before, after = after, before
+        tables = sum(new * taps * _PER_TAP for new, (_, taps) in zip(after, self.counts(before, after), strict=True))
+        mixed = prod(max(old, new) for old, new in zip(inputs[0].dims, outputs[0].dims, strict=True))
+        return tables + mixed * computing(inputs[0].dtype).itemsize
+
+    def work(self, inputs: Types, outputs: Types) -> int:
+        """The kernels go from tap to tap, the transpose from row to row too."""
+        before, after = (self.picked(t.dims) for t in (inputs[0], outputs[0]))
+        taps = sum(count for pair in ((before, after), (after, before)) for _, count in self.counts(*pair))
+        return super().work(inputs, outputs) + CALL * taps
+
+    def _axes(self, before: Sequence[int], after: Sequence[int]) -> Iterator[Any]:
         rule = Rule(
             self.mode, self.coordinates, self.rounding, self.cubic_a, bool(self.exclude_outside), bool(self.antialias)
         )
         scales = self.scales or (None,) * len(self.axes)
         rois = self.roi or ((0.0, 1.0),) * len(self.axes)
-        return [_taps(rule, *axis) for axis in zip(before, after, scales, rois, strict=True)]
+        return ((rule, *axis) for axis in zip(before, after, scales, rois, strict=True))
 
     def picked(self, dims: Sequence[Any]) -> list[int]:
         """The sizes of the resized axes among those of an array."""
         return [dims[axis] for axis in self.axes]
 
 
+_PER_TAP = 64  # bytes of a table, while it is made
 _taps = lru_cache(maxsize=64)(taps)
 
 

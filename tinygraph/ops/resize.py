@@ -51,11 +51,11 @@ class Resize(Resampling):
         if self.mode == "nearest":
             return 0
         dims, total = list(inputs[0].dims), 0
-        tables = self.tables(self.picked(dims), self.size)
-        for axis, table in reversed(list(zip(self.axes, tables, strict=True))):
-            dims[axis] = table.inside
-            total += (2 * table.index.shape[1] - 1) * prod(dims)
-            dims[axis] = len(table.index)
+        counts = self.counts(self.picked(dims), self.size)
+        for axis, size, (inside, taps) in reversed(list(zip(self.axes, self.size, counts, strict=True))):
+            dims[axis] = inside
+            total += (2 * taps - 1) * prod(dims)
+            dims[axis] = size
         return total
 
     def kernel(self, x: Array) -> Array:
@@ -142,10 +142,10 @@ class ResizeGrad(Resampling):
     def flops(self, inputs: Types, outputs: Types) -> int:
         """2 per tap, nearest 1, of each element of g that is not outside, for each axis, from the first on."""
         dims, total = list(inputs[0].dims), 0
-        tables = self.tables(self.size, self.picked(dims))
-        for axis, size, table in zip(self.axes, self.size, tables, strict=True):
-            dims[axis] = table.inside
-            total += (1 if self.mode == "nearest" else 2) * table.index.shape[1] * prod(dims)
+        counts = self.counts(self.size, self.picked(dims))
+        for axis, size, (inside, taps) in zip(self.axes, self.size, counts, strict=True):
+            dims[axis] = inside
+            total += (1 if self.mode == "nearest" else 2) * taps * prod(dims)
             dims[axis] = size
         return total
 

@@ -7,12 +7,13 @@ positions, its extent. Everything here is counting; arrays come in tinygraph/ker
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from tinygraph.errors import ModelFormatError, ShapeError
-from tinygraph.ir import Dim, Symbol
+from tinygraph.ir import Dim, Symbol, TensorType
 
 Pads = tuple[tuple[int, int], ...]  # zeros in front of and behind each spatial axis
 
@@ -51,6 +52,13 @@ def _check_each(values: Any, count: int, what: str, least: int) -> None:
 def extents(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
     """Positions that a window spans on each axis: k + (k-1)(d-1)."""
     return tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+
+
+def margins(type: TensorType, kernel: Sequence[int], padding: Pads, dilation: Sequence[int]) -> int:
+    """Bytes by which [N, C, *spatial] grows with its padding and, for a last window that hangs over, an extent more."""
+    axes = zip(type.dims[2:], padding, extents(kernel, dilation), strict=True)
+    framed = prod(type.dims[:2]) * prod(size + front + behind + extent for size, (front, behind), extent in axes)
+    return (framed - type.size) * type.dtype.itemsize
 
 
 def pads(

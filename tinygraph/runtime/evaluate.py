@@ -11,6 +11,7 @@ import numpy as np
 from tinygraph.errors import UsageError
 from tinygraph.ir import Array, Graph, Node, Symbol, TensorType, Value
 from tinygraph.ops.base import Op
+from tinygraph.runtime.failure import explained
 from tinygraph.runtime.lifetimes import lifetimes
 from tinygraph.runtime.signature import Signature
 
@@ -65,8 +66,7 @@ def walk(graph: Graph, live: dict[Value, Array], op: Callable[[Op], Op] = lambda
         try:
             made = op(node.op.bind(found) if found else node.op).kernel(*[live[v] for v in node.inputs])
         except Exception as error:
-            error.add_note(f"in {node!r}{node.where.phrase}")
-            raise
+            raise explained(node, error)  # noqa: B904  # which has its cause
         outputs = [np.asarray(a) for a in (made if isinstance(made, tuple) else (made,))]
         live |= zip(node.outputs, outputs, strict=True)
         for value, array in zip(node.outputs, outputs, strict=True):

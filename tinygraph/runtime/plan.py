@@ -80,7 +80,8 @@ class Plan:
         checked = guarded(graph, guard)
         graph = fuse(graph, checked)
         arrays = {**weights, **state}
-        lowered = {n: n.op.lower(n.input_types, [weights.get(v) for v in n.inputs], workers) for n in graph.nodes}
+        with np.errstate(all="ignore"):  # as at a run: what is prepared of weights may be infinite
+            lowered = {n: n.op.lower(n.input_types, [weights.get(v) for v in n.inputs], workers) for n in graph.nodes}
         prepared = {node: kernel for node, kernel in lowered.items() if kernel is not None}
         owner = owners(graph, arrays)
         renewed = updates(graph, state, owner, checked, prepared)
