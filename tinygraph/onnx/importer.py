@@ -233,17 +233,22 @@ class OnnxImporter:
     def name(self, made: Tensor | Array, name: str, reserved: bool) -> Tensor:
         """The tensor, which gets the name unless it has one of the file already; an array becomes a constant.
 
+        So does what is computed from sizes that are known, but in a file of our own.
+
         Args:
             made: what a reader made.
             name: what to call it; "" for whatever it is called.
             reserved: nothing else has or gets that name.
         """
-        if not isinstance(made, Tensor):
-            array = frozen(made)
+        numbers = self.known.from_sizes(made.value) if isinstance(made, Tensor) and not self.ours else None
+        if numbers is not None or not isinstance(made, Tensor):
+            array = frozen(made if numbers is None else numbers)
             self._hold(array)
             free = name if reserved else self.trace.builder.fresh(name or "const")
-            value = Value(free, TensorType.of(array), "const")
-            return Tensor(self.trace.builder.keep(value, array), self.trace)
+            value = self.trace.builder.keep(Value(free, TensorType.of(array), "const"), array)
+            if numbers is not None:
+                self.known.stands_for_sizes(value)
+            return Tensor(value, self.trace)
         if name and made.value.kind == "node" and made.value not in self._named:
             self._named.add(made.value)
             self.trace.builder.wish(made.value, name)

@@ -43,6 +43,7 @@ class Known:
         self._operations = 0
         self._fixed: dict[Value, bool] = {}
         self._arrays: dict[Value, Array | None] = {}
+        self._origins: dict[Value, str] = {}
 
     def __getitem__(self, value: Value) -> Array | None:
         """The numbers; None if they are not known.
@@ -53,6 +54,27 @@ class Known:
         if not self._is_fixed(value):
             return None
         return self._find(value)
+
+    def from_sizes(self, value: Value) -> Array | None:
+        """The numbers of a value that is computed from sizes, and constants beside them, alone.
+
+        None if other values take part, or sizes that are not known yet.
+        """
+        for current, node in self._upstream(value, self._origins):
+            if node is None:
+                self._origins[current] = "constant" if current.kind == "const" else ""
+            elif node.op.sizes(node.input_types) is not None:
+                self._origins[current] = "sizes"
+            else:
+                origins = {self._origins[v] for v in node.inputs}
+                origin = "" if "" in origins or not origins else "sizes" if "sizes" in origins else "constant"
+                self._origins |= dict.fromkeys(node.outputs, origin)
+        array = self[value] if self._origins[value] == "sizes" else None
+        return None if array is None or array.dtype == object else array
+
+    def stands_for_sizes(self, value: Value) -> None:
+        """Notes that a constant holds what `from_sizes` gave."""
+        self._origins[value] = "sizes"
 
     def causes(self, value: Value) -> Iterator[Value]:
         """The inputs that the numbers depend on."""

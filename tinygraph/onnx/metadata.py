@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import onnx
 
+from tinygraph.onnx import pytorch
+
 PRODUCER = "tinygraph"
 DIMENSION = f"{PRODUCER}.dimension."
 
@@ -35,5 +37,5 @@ def read(proto: onnx.NodeProto | onnx.TensorProto, key: str) -> str:
 
 
 def place(node: onnx.NodeProto) -> tuple[str, str]:
-    """Module path and source line of a node, as far as they are noted."""
-    return read(node, "module"), read(node, "source")
+    """Module path and source line of a node, as far as they are noted by us or by PyTorch."""
+    return read(node, "module") or pytorch.module(node), read(node, "source")

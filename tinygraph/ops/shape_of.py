@@ -76,7 +76,8 @@ def shape_of(x: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
 
 @from_onnx("Shape")
 def _shape(node: Any, x: Tensor) -> Tensor:
-    return shape_of(x, node.get("start", 0), node.get("end"))
+    start, stop, _ = slice(node.get("start", 0), node.get("end")).indices(type_of(x).ndim)
+    return apply(ShapeOf(start, max(start, stop)), x)
 
 
 @from_onnx("Size")
