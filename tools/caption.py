@@ -48,7 +48,7 @@ def _window(node: Node) -> list[str]:
     for letter, numbers, plain in (
         ("s", op.stride, 1),
         ("p", tuple(n for pair in op.padding for n in pair), 0),
-        ("d", op.dilation, 1),
+        ("d", getattr(op, "dilation", (1,)), 1),
         ("g", (getattr(op, "groups", 1),), 1),
     ):
         if set(numbers) != {plain}:

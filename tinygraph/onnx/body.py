@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx
 
 from tinygraph.errors import BudgetError, ModelFormatError, UnsupportedOp
@@ -165,6 +166,8 @@ class Body:
             if made is None and node.used(position):
                 raise UnsupportedOp(f"its output {position} ({name!r}) is read")
             results[position] = self._named(made, name)
+            if inputs and isinstance(made, (np.ndarray, np.generic)):  # Range and the like, of sizes as a rule
+                self.known.stands_for_sizes(results[position].value)
         return results
 
     def _follow(self, proto: onnx.NodeProto) -> None:
@@ -241,6 +244,10 @@ class Body:
     def afford(self, nbytes: int) -> None:
         """Raises BudgetError if that many bytes are too many."""
         self._model.afford(nbytes)
+
+    def afford_nodes(self, count: int) -> None:
+        """Raises BudgetError if that many nodes are too many, with those before."""
+        self._model.count(count)
 
 
 def domain(node: onnx.NodeProto) -> str:

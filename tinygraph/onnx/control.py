@@ -26,6 +26,8 @@ def _loop(node: OnnxNode, trips: Tensor | None, condition: Tensor | None, *carri
     go_on = True if condition is None else _truth(node.demand(1, "condition"))
     if most is None and condition is None:
         raise ModelFormatError("it never ends: it has neither a trip count nor a condition")
+    if most is not None and condition is None:
+        node.afford_nodes(most)
     state: list[Any] = list(carried)
     scans: list[list[Any]] = []
     turn = 0
@@ -62,6 +64,7 @@ def _scan(node: OnnxNode, *inputs: Any) -> tuple[Any, ...]:
         raise ModelFormatError("its inputs are of different lengths")
     if isinstance(length, Symbol):
         raise UnsupportedOp(f"it goes along the open dimension {length}, which must get a number")
+    node.afford_nodes(length)
     scans: list[list[Any]] = []
     for turn in range(length):
         parts = [

@@ -31,6 +31,9 @@ class Surroundings(Protocol):
     def afford(self, nbytes: int) -> None:
         """Raises BudgetError if that many bytes are too many."""
 
+    def afford_nodes(self, count: int) -> None:
+        """Raises BudgetError if that many nodes are too many, with those before."""
+
     def run(self, graph: onnx.GraphProto, inputs: Sequence[Any]) -> list[Any]:
         """Reads the nodes of a branch or a loop body; its outputs."""
 
@@ -179,6 +182,10 @@ class OnnxNode:
     def afford(self, nbytes: int) -> None:
         """Raises BudgetError if that many bytes are too many to be made while loading."""
         self._model.afford(nbytes)
+
+    def afford_nodes(self, count: int) -> None:
+        """Raises BudgetError if that many nodes are too many to be made of this one, with those made before."""
+        self._model.afford_nodes(count)
 
     def run(self, name: str, inputs: Sequence[Any] = ()) -> list[Any]:
         """Reads the nodes of a branch or a loop body, the attribute of that name; its outputs."""

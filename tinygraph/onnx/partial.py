@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import subprocess
+import sys
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # has no stubs of its own
 
 from tinygraph.errors import ModelFormatError
 from tinygraph.ir import TensorType
 from tinygraph.onnx.inputs import Inputs
+
+_SECONDS = 120  # that inference may take
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,21 @@ class Inferred:
 
     def __init__(self, model: onnx.ModelProto, types: Inputs) -> None:
         self._types = types
+        self._model = model
+
+    @cached_property
+    def _infos(self) -> dict[str, onnx.ValueInfoProto]:
+        """What was found, by name; nothing if inference stumbles over anything."""
+        worker = Path(__file__).with_name("inference_worker.py")
         try:
-            graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-            infos: Sequence[Any] = [*graph.value_info, *graph.output]
-        except Exception:  # whatever inference stumbles over: nothing is known then
-            infos = []
-        self._infos = {info.name: info for info in infos}
+            content = self._model.SerializeToString()
+            done = subprocess.run(
+                [sys.executable, "-P", str(worker)], input=content, capture_output=True, check=True, timeout=_SECONDS
+            )
+            graph = onnx.GraphProto.FromString(done.stdout)
+        except (EncodeError, DecodeError, OSError, subprocess.SubprocessError):
+            return {}
+        return {info.name: info for info in (*graph.value_info, *graph.output) if isinstance(info.name, str)}
 
     def __getitem__(self, name: str) -> TensorType | None:
         """The type of a value; None if it is not known, or none that a tensor of ours can have."""

@@ -70,6 +70,7 @@ def _split_to_sequence(node: OnnxNode, x: Tensor, split: Tensor | None = None) -
         size = int(sizes)
         if size < 1:
             raise ModelFormatError(f"it wants parts of size {size}")
+        node.afford_nodes(length // size + 1)
         lengths = [min(size, length - start) for start in range(0, length, size)]
     else:
         lengths = [int(size) for size in sizes]

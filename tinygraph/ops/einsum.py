@@ -231,4 +231,7 @@ def _summed(x: Tensor, term: str, wanted: str) -> tuple[Tensor, str]:
 
 @from_onnx("Einsum")
 def _einsum(node: Any, *tensors: Tensor) -> Tensor:
+    for type in map(type_of, tensors):  # a diagonal is taken with a mask of both its axes
+        repeated = [d for i, d in enumerate(type.shape) if isinstance(d, int) and d in type.shape[:i]]
+        node.afford(max(repeated, default=0) ** 2)
     return einsum(node.get("equation"), *tensors)

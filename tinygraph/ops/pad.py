@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -199,12 +200,21 @@ def pad(x: Tensor, pads: Sequence[Sequence[int]], mode: Mode = "constant", value
 
 def _outside(x: TensorType, pads: Pads) -> Array:
     """Whether a number of padded x is one that padding put there; of size 1 along axes that have none."""
-    longer = [
+    longer = _longer(x, pads)
+    inside = np.zeros([d for d, _ in longer], np.bool_)
+    return Pad(tuple(pair for _, pair in longer), value=1).kernel(inside)
+
+
+def _outside_bytes(x: TensorType, pads: Sequence[tuple[int, int]]) -> int:
+    return prod(max(d + lo + hi, 1) for d, (lo, hi) in _longer(x, pads))
+
+
+def _longer(x: TensorType, pads: Sequence[tuple[int, int]]) -> list[tuple[int, tuple[int, int]]]:
+    """Size and pads of each axis; 1 and none of those that do not become longer."""
+    return [
         (d, pair) if isinstance(d, int) and max(pair) > 0 else (1, (0, 0))
         for d, pair in zip(x.shape, pads, strict=True)
     ]
-    inside = np.zeros([d for d, _ in longer], np.bool_)
-    return Pad(tuple(pair for _, pair in longer), value=1).kernel(inside)
 
 
 @from_onnx("Pad")
@@ -222,4 +232,6 @@ def _pad(node: Any, x: Tensor, pads: Tensor = None, value: Tensor = None, axes: 
     pairs = [(0, 0)] * ndim
     for i, axis in enumerate(along):
         pairs[axis] = (int(widths[i]), int(widths[len(along) + i]))
+    if mode == "constant" and number is None:
+        node.afford(_outside_bytes(type_of(x), pairs))
     return pad(x, pairs, mode, value if number is None else number)
