@@ -24,6 +24,7 @@ from tinygraph.ops.base import (
     register,
     type_of,
 )
+from tinygraph.ops.cumulative import cumsum
 from tinygraph.ops.index import getitem
 from tinygraph.ops.shape import broadcast_to
 
@@ -99,9 +100,12 @@ def _constant_of_shape(node: Any, shape: Tensor) -> Tensor:
 
 @from_onnx("Range")
 def _range(node: Any, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
-    first, last, step = (node.demand(i, name).reshape(()) for i, name in enumerate(("start", "limit", "delta")))
+    first, step = node.demand(0, "start").reshape(()), node.demand(2, "delta").reshape(())
     if step == 0:
         raise ModelFormatError("its delta is 0")
+    if node.constant(1) is None and (first, step) == (0, 1):
+        return cumsum(broadcast_to(node.tensor(step), node.sizes(1, "limit")), 0, exclusive=True)
+    last = node.demand(1, "limit").reshape(())
     count = max(_steps(first.item(), last.item(), step.item()), 0)
     node.afford(8 * count)
     return (first.item() + np.arange(count) * step.item()).astype(first.dtype)
