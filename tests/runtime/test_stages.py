@@ -97,3 +97,13 @@ def test_the_budget_holds_for_sizes_that_are_found() -> None:
     run(x)
     with pytest.raises(tg.BudgetError):
         run(np.ones((5000, 3), np.float32))
+
+
+def test_parts_of_open_size_are_joined() -> None:
+    nodes = [node("Concat", "a b a", "joined", axis=0), node("Relu", "joined", "y")]
+    graph = from_proto(model(nodes, {"a": ["N", 2], "b": ["M", 2]}, {"y": None}))
+    a, b = -np.ones((3, 2), np.float32), np.ones((1, 2), np.float32)
+    wanted = np.maximum(np.concatenate([a, b, a]), 0)
+    np.testing.assert_array_equal(evaluate(graph, {"a": a, "b": b})["y"], wanted)
+    np.testing.assert_array_equal(tg.compile(graph)(a, b), wanted)
+    assert str(tg.parse(str(graph))) == str(graph)

@@ -238,7 +238,12 @@ def _cut(entry: Any, dim: Dim) -> builtins.slice:
 
 @register
 class Concat(Op):
-    """The inputs one behind the other along an axis."""
+    """The inputs one behind the other along an axis.
+
+    Attributes:
+        axis: where they are joined.
+        total: a name for the size of the axis, which is found as it runs, where some of the inputs' are open.
+    """
 
     name = "concat"
     onnx = ("Concat",)
@@ -247,6 +252,7 @@ class Concat(Op):
     macs = no_macs
     flops = no_flops
     axis: int
+    total: Dim | None = None
 
     def infer(self, *xs: TensorType) -> TensorType:
         first = xs[0].shape
@@ -255,9 +261,12 @@ class Concat(Op):
         if len(rest) < len(xs) or len(set(rest)) > 1:
             raise ShapeError(f"shapes differ in more than axis {axis}")
         dims = [x.shape[axis] for x in xs]
-        length = dims[0] if len(dims) == 1 else sum(d for d in dims if isinstance(d, int))
-        if len(dims) > 1 and any(isinstance(d, Symbol) for d in dims):
-            raise ShapeError(f"axis {axis} is open, so the sum is no dimension: bind it first")
+        numbers = [d for d in dims if isinstance(d, int)]
+        length: Dim = dims[0] if len(dims) == 1 else sum(numbers)
+        if len(numbers) < len(dims) > 1:
+            if not isinstance(self.total, Symbol):
+                raise ShapeError(f"axis {axis} is open, so the sum is no dimension: bind it first")
+            length = self.total
         return TensorType((*first[:axis], length, *first[axis + 1 :]), same_dtype(*xs))
 
     def kernel(self, *xs: Array) -> Array:
@@ -299,4 +308,6 @@ def concat(xs: Sequence[Tensor], axis: int = 1) -> Tensor:
 
 @from_onnx("Concat")
 def _concat(node: Any, *xs: Tensor) -> Tensor:
-    return concat(xs, node.get("axis"))
+    axis = normal_axis(node.get("axis"), type_of(xs[0]).ndim)
+    joined = [x for x in xs if type_of(x).ndim > axis and isinstance(type_of(x).shape[axis], Symbol)]
+    return apply(Concat(axis, node.symbol("concat")), *xs) if joined and len(xs) > 1 else concat(xs, axis)
