@@ -53,8 +53,10 @@ def check_work(graph: Graph, budget: Budget) -> None:
     """Looks at the types of a graph whose dimensions all have numbers, before anything is made of it.
 
     Raises:
-        BudgetError: an array or all the arithmetic together would exceed the budget.
+        BudgetError: an array, that of an input too, or all the arithmetic together would exceed the budget.
     """
+    for value in graph.inputs:
+        budget.check_bytes(value.type.nbytes, f"the input {value.name!r} takes")
     operations = sum(check_node(node, node.op, node.input_types, node.output_types, budget) for node in graph.nodes)
     budget.check_operations(operations, "a run takes")
 

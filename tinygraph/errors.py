@@ -20,6 +20,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 
+def printable(text: str) -> str:
+    """The text with control characters, line breaks and direction marks written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class TinygraphError(Exception):
     """Base of all errors that tinygraph raises on purpose."""
 

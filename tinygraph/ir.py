@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from tinygraph.errors import ShapeError, UsageError
+from tinygraph.errors import ShapeError, UsageError, printable
 
 if TYPE_CHECKING:
     from tinygraph.ops.base import Op
@@ -58,6 +58,7 @@ class Symbol(str):
 
 
 Dim = int | Symbol
+_MOST_DIMS = 64  # of a NumPy array
 Shape = tuple[Dim, ...]
 
 
@@ -74,6 +75,8 @@ class TensorType:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(map(_dim, self.shape)))
+        if len(self.shape) > _MOST_DIMS:
+            raise ShapeError(f"{len(self.shape)} dimensions are more than the {_MOST_DIMS} that arrays may have")
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
 
     @classmethod
@@ -128,6 +131,7 @@ class TensorType:
 _LITERALS = ("True", "False", "None", "inf", "nan")  # identifiers that mean something else in a dump
 
 
+_MOST = 2**63 - 1  # what NumPy counts up to
 _MULTIPLE = re.compile(r"(?:[2-9]|[1-9][0-9]+)\*")
 
 
@@ -142,6 +146,8 @@ def _dim(dim: object) -> Dim:
         if name.isidentifier() and name not in _LITERALS and dim.endswith(name):
             return dim if isinstance(dim, Symbol) else Symbol(dim)
     if isinstance(dim, (int, np.integer)) and not isinstance(dim, bool) and dim >= 0:
+        if dim > _MOST:
+            raise ShapeError(f"a dimension of {dim} is more than NumPy counts up to, {_MOST}")
         return int(dim)
     raise ShapeError(f"{dim!r} is not a dimension: give a whole number >= 0, or a name such as 'N'")
 
@@ -171,7 +177,7 @@ class Where:
     @property
     def phrase(self) -> str:
         """How a message goes on: " at layer1.0.conv1 net.py:7"; nothing if the place is not known."""
-        return f" at {self}" if str(self) else ""
+        return f" at {printable(str(self))}" if str(self) else ""
 
 
 NOWHERE = Where()
@@ -194,7 +200,7 @@ class Value:
     kind: Kind = "node"
 
     def __repr__(self) -> str:
-        return f"%{self.name}: {self.type}"
+        return f"%{printable(self.name)}: {self.type}"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -237,7 +243,7 @@ class Node:
 
     def __repr__(self) -> str:
         outs = ", ".join(map(repr, self.outputs))
-        return f"{outs} = {self.op}({', '.join('%' + v.name for v in self.inputs)})"
+        return f"{outs} = {self.op}({', '.join('%' + printable(v.name) for v in self.inputs)})"
 
 
 class Recipe(Protocol):

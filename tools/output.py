@@ -11,17 +11,10 @@ from typing import IO
 import click
 
 from tinygraph import config
-from tinygraph.errors import UsageError
+from tinygraph.errors import UsageError, printable
 from tinygraph.files import replacing
 
 _QUIET = "tinygraph.quiet"
-
-
-def printable(text: str) -> str:
-    """The text with control characters, line breaks and direction marks written as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class Output:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from tinygraph.errors import ModelFormatError, ShapeError, TinygraphError, UsageError
+from tinygraph.errors import ModelFormatError, ShapeError, TinygraphError, UsageError, printable
 from tinygraph.ir import Array, Dim, Symbol, TensorType
 from tinygraph.onnx import tensor
 
@@ -45,7 +45,7 @@ class Inputs:
             elif name in names:
                 self._numbers[names[name]] = _whole(name, given)
             else:
-                there = ", ".join([*inputs, *names]) or "none"
+                there = ", ".join(map(printable, [*inputs, *names])) or "none"
                 raise UsageError(f"bind: there is no input or open dimension {name!r}; there are: {there}")
         for name, array in self._arrays.items():
             dims = enumerate(inputs[name].type.tensor_type.shape.dim)

@@ -123,7 +123,7 @@ def _onnx_sizes(
     # Sizes that keep the proportions: one axis decides, and the others ask for as much or more.
     asked = [new if new / old == s else floor(s * old) + 1 for old, new, s in axes]
     least = min(a / old for a, (old, _, _) in zip(asked, axes, strict=True))
-    if set(scales) == {least} and all(floor(s * old + 0.5) == new for old, new, s in axes):
+    if set(scales) == {least} and max(asked) < 2**63 and all(floor(s * old + 0.5) == new for old, new, s in axes):
         return (), asked, "not_larger"
     raise UnsupportedOp(f"resizing {tuple(before)} to {tuple(after)} by {tuple(scales)}: ONNX rounds such sizes down")
 

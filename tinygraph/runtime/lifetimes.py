@@ -70,9 +70,9 @@ def owners(graph: Graph, weights: Mapping[Value, Array]) -> dict[Value, Value]:
     """
     owner = {v: v for v in graph.values()}
     stand_ins = dict(weights)
-    for node in graph.nodes:
-        if "view" not in node.op.traits:
-            continue
+    views = [node for node in graph.nodes if "view" in node.op.traits]
+    last = {node.inputs[0]: node for node in views}
+    for node in views:
         source, result = node.inputs[0], node.outputs[0]
         if source not in stand_ins:
             stand_ins[source] = np.empty(source.type.dims, np.int8)
@@ -80,4 +80,6 @@ def owners(graph: Graph, weights: Mapping[Value, Array]) -> dict[Value, Value]:
         if np.may_share_memory(stand_in, stand_ins[source]):
             owner[result] = owner[source]
             stand_ins[result] = stand_in
+        if last[source] is node:
+            del stand_ins[source]
     return owner

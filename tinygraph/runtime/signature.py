@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import ShapeError, UsageError
+from tinygraph.errors import ShapeError, UsageError, printable
 from tinygraph.ir import Array, Symbol, TensorType, Value
 
 Binding = tuple[tuple[str, int], ...]  # (name of an open dimension, its number), in order of appearance
@@ -76,7 +76,7 @@ class Signature:
             given[name] = array
         missing = [name for name in names if name not in given]
         if missing:
-            raise UsageError(f"missing: {', '.join(missing)}; {wanted}")
+            raise UsageError(f"missing: {', '.join(map(printable, missing))}; {wanted}")
         return [given[name] for name in names]
 
 
