@@ -269,6 +269,9 @@ class Concat(Op):
             length = self.total
         return TensorType((*first[:axis], length, *first[axis + 1 :]), same_dtype(*xs))
 
+    def at_most(self, types: Types) -> int:
+        return sum(t.dims[self.axis] for t in types)
+
     def kernel(self, *xs: Array) -> Array:
         return np.concatenate(xs, self.axis)
 
