@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import click
 
+from tinygraph.errors import printable
 from tinygraph.ir import Symbol
 from tinygraph.passes.report import SCHEMA, Report
-from tinygraph.tools.output import Output, printable
+from tinygraph.tools.output import Output
 from tinygraph.tools.table import (
     Cell,
     Column,

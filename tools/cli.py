@@ -23,8 +23,8 @@ from typing import Any, NoReturn
 import click
 
 import tinygraph
-from tinygraph.errors import DivergenceError, TinygraphError, VerifyError
-from tinygraph.tools.output import printable, tell
+from tinygraph.errors import DivergenceError, TinygraphError, VerifyError, printable
+from tinygraph.tools.output import tell
 
 DIVERGED, BUG, INTERRUPTED, PIPE_CLOSED = 1, 70, 130, 141
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import graphviz  # type: ignore[import-untyped]  # has no stubs
 
+from tinygraph.errors import printable
 from tinygraph.ir import Graph
 from tinygraph.tools.boxes import Box, Path, boxes
-from tinygraph.tools.output import printable
 
 _FONT = "Arial"  # Graphviz knows its metrics without having the font
 _LONGEST = 60  # characters of a name

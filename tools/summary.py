@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import click
 
-from tinygraph.errors import UsageError
+from tinygraph.errors import UsageError, printable
 from tinygraph.ir import Graph, Mode
 from tinygraph.passes.analyze import analyze
 from tinygraph.passes.analyze_training import analyze_training
@@ -17,7 +17,7 @@ from tinygraph.tools import batches
 from tinygraph.tools.input_size import refuse_open_sizes
 from tinygraph.tools.model_arg import find
 from tinygraph.tools.options import answer_options, model_options_with_batches, report_options, weights_option
-from tinygraph.tools.output import Output, note, note_lines, printable
+from tinygraph.tools.output import Output, note, note_lines
 from tinygraph.tools.table import (
     Cell,
     Column,

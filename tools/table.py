@@ -13,8 +13,9 @@ from typing import Literal
 
 import click
 
+from tinygraph.errors import printable
 from tinygraph.ir import Shape
-from tinygraph.tools.output import Output, note, printable
+from tinygraph.tools.output import Output, note
 
 Cell = str | int | float | None
 Row = Sequence[Cell]

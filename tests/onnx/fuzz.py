@@ -26,6 +26,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import click
 import numpy as np
 
 import tinygraph as tg
@@ -272,7 +273,7 @@ def work(seed: int, first: int, out: Path) -> None:
     ways: dict[str, int] = {}
     for number, content in contents(seed, seeds, first):
         (out / "last").write_bytes(content)
-        print(number, flush=True)
+        click.echo(number)
         try:
             ending = attempt(content, number)
         except FindingError as finding:
@@ -282,7 +283,7 @@ def work(seed: int, first: int, out: Path) -> None:
             ending = "slow"
         ways[ending] = ways.get(ending, 0) + 1
         if number % 2000 == 1999:
-            print(f"files up to {number}: {dict(sorted(ways.items()))}", file=sys.stderr, flush=True)
+            click.echo(f"files up to {number}: {dict(sorted(ways.items()))}", err=True)
 
 
 def _keep(finding: FindingError, content: bytes, number: int, out: Path, seen: set[str]) -> None:
@@ -299,7 +300,7 @@ def _keep(finding: FindingError, content: bytes, number: int, out: Path, seen: s
     content = smaller(content, still) if quick else content
     (out / f"{stem}.onnx").write_bytes(content)
     (out / f"{stem}.txt").write_text(f"{finding}\nfile {number}, {len(content)} bytes\n{finding.details}\n")
-    print(f"FINDING in {number}: {finding}", file=sys.stderr, flush=True)
+    click.echo(f"FINDING in {number}: {finding}", err=True)
 
 
 def supervise(seconds: float, seed: int, out: Path) -> int:
@@ -322,11 +323,11 @@ def supervise(seconds: float, seed: int, out: Path) -> int:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             first, ended = _follow(process, end, first)
         if ended:
-            print(f"FINDING in {first}: {ended}", file=sys.stderr, flush=True)
+            click.echo(f"FINDING in {first}: {ended}", err=True)
             (out / f"process_{first}.onnx").write_bytes((out / "last").read_bytes())
         first += 1
     found = len(set(out.glob("*.onnx")) - before)
-    print(f"seed {seed}: {first} files in {seconds:.0f} seconds, {found} findings in {out}", file=sys.stderr)
+    click.echo(f"seed {seed}: {first} files in {seconds:.0f} seconds, {found} findings in {out}", err=True)
     return found
 
 
