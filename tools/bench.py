@@ -44,6 +44,12 @@ _COLUMNS = (
 @model_options
 @click.option("--against", default="", metavar="NAMES", help=f"Others, with commas between: {', '.join(RIVALS)}.")
 @click.option("--mode", type=click.Choice(["inference", "train"]), default="inference", help="Default: inference.")
+@click.option(
+    "--precision",
+    type=click.Choice(["exact", "fast"]),
+    default="exact",
+    help="Of tinygraph; fast: kernels that round more (default: exact).",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Of each runtime; default: all cores.")
 @click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True, help="Runs of each, interleaved.")
 @answer_options
@@ -54,6 +60,7 @@ def command(
     batch_size: int | None,
     against: str,
     mode: str,
+    precision: str,
     threads: int | None,
     rounds: int,
     style: Format,
@@ -74,12 +81,15 @@ def command(
     found = find(model)
     if mode == "train" and found.module is None:
         raise UsageError(f"{model} is a finished graph: --mode train takes a network of Python or a built-in one")
+    if mode == "train" and precision != "exact":
+        raise UsageError("--precision fast is for inference: training has no kernels that round more")
     refuse_open_sizes(found.trace(input_sizes, batch_size))  # whatever is wrong with it is said once
     job = {
         "model": model,
         "input_sizes": input_sizes,
         "batch_size": batch_size,
         "mode": mode,
+        "precision": precision,
         "threads": cores.count(threads),
     }
     entries = _race(job, list(dict.fromkeys(names)), rounds)
@@ -93,7 +103,8 @@ def command(
         out.write(json.dumps({"schema": 1, **job, "rounds": rounds, "results": results}) + "\n")
     elif style == "table":
         batch = "" if batch_size is None else f", batch {batch_size}"
-        out.write(f"{model}, {mode}{batch}, threads: {job['threads']}, {rounds} runs of each in turn\n\n")
+        fast = ", precision fast" if precision == "fast" else ""
+        out.write(f"{model}, {mode}{batch}{fast}, threads: {job['threads']}, {rounds} runs of each in turn\n\n")
         out.write(text_table(_COLUMNS, rows, out))
     else:
         out.write((csv_table if style == "csv" else markdown_table)(_COLUMNS, rows))

@@ -19,7 +19,8 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def prepare(job: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     """A function that makes one run, and what there is to say about it.
 
     Args:
-        job: runtime, model, input_sizes, batch_size, mode ("inference" or "train"), threads.
+        job: runtime, model, input_sizes, batch_size, mode ("inference" or "train"), precision, threads.
     """
     from tinygraph.passes.compare import random_inputs
     from tinygraph.tools.model_arg import find
@@ -73,7 +74,10 @@ def prepare(job: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
         raise UsageError(f"{job['runtime']} does not train")
     importlib.import_module(job["runtime"])  # not part of the time that a session takes
     began = time.perf_counter()
-    run = makers[job["runtime"]](model, graph, list(arrays.values()), job["threads"])
+    maker = makers[job["runtime"]]
+    if maker is _tinygraph:
+        maker = partial(_tinygraph, precision=job["precision"])
+    run = maker(model, graph, list(arrays.values()), job["threads"])
     created = time.perf_counter() - began
     outputs = np.ravel(np.asarray(run(), np.float64))[:_SHOWN]
     return run, {
@@ -84,10 +88,12 @@ def prepare(job: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     }
 
 
-def _tinygraph(model: Any, graph: Graph, arrays: list[Array], threads: int) -> Run:
+def _tinygraph(
+    model: Any, graph: Graph, arrays: list[Array], threads: int, precision: Literal["exact", "fast"] = "exact"
+) -> Run:
     import tinygraph
 
-    session = tinygraph.compile(graph, threads=threads)
+    session = tinygraph.compile(graph, threads=threads, precision=precision)
     return lambda: _first(session(*arrays))
 
 

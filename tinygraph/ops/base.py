@@ -125,6 +125,10 @@ class Op:
         """The largest number that a size may have which comes out only when the op runs; see runtime/stages.py."""
         raise NotImplementedError(f"{self.name} finds no sizes")
 
+    def lower_fast(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        """As `lower`, for who has chosen speed: a kernel whose rounding errors are larger; None if there is none."""
+        return None
+
     def sizes(self, types: Types) -> tuple[Dim, ...] | None:
         """The numbers of the only output, row by row, if they are sizes that the input types alone tell."""
         return None

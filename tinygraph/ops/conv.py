@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Dim, Symbol, TensorType
-from tinygraph.kernels import taps
+from tinygraph.kernels import taps, winograd
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import Im2col, Pointwise
 from tinygraph.kernels.weight_grad import WeightGrad
@@ -186,6 +186,13 @@ class Conv(Convolution):
         if g is None:
             return None
         return prepared(Pointwise(g, workers) if g.is_pointwise else Im2col(g, workers))
+
+    def lower_fast(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        x, w, *bias = types
+        g = self.geometry(x, self.infer(x, w, *bias), w.dims[2:])
+        weight = constants[1]
+        tile = 0 if g is None or weight is None else winograd.pays(g, workers)
+        return prepared(winograd.Winograd(g, workers, weight, tile)) if tile else None  # type: ignore[arg-type]  # both are there
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops.conv_transpose import ConvTranspose

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from tinygraph.errors import DivergenceError
-from tinygraph.ir import Array, Graph, Value
+from tinygraph.ir import Array, Graph, Node, Value
+from tinygraph.ops.base import Prepared
 from tinygraph.runtime.failure import explained
 from tinygraph.runtime.frame import Arenas, Fixed, Frame
 from tinygraph.runtime.fuse import fuse
@@ -25,6 +26,8 @@ from tinygraph.runtime.lifetimes import owners
 from tinygraph.runtime.placement import place
 from tinygraph.runtime.state import finite, guarded, next_values, updates
 from tinygraph.runtime.step import steps
+
+Precision = Literal["exact", "fast"]
 
 _NO_STATE: Mapping[Value, Array] = MappingProxyType({})
 
@@ -61,6 +64,7 @@ class Plan:
             output that bears the name of one is its next value: it is written there, and not returned.
         guard: names of outputs, or values, that must be finite before any state is written.
         arenas: those of a session; by default the plan has its own.
+        precision: "fast" takes kernels whose rounding errors are larger, where ops have them.
 
     Attributes:
         steps: in the order of the nodes. Those that `fuse` puts together are one step; a view of an
@@ -76,12 +80,13 @@ class Plan:
         state: Mapping[Value, Array] = _NO_STATE,
         guard: Collection[str | Value] = (),
         arenas: Arenas | None = None,
+        precision: Precision = "exact",
     ) -> None:
         checked = guarded(graph, guard)
         graph = fuse(graph, checked)
         arrays = {**weights, **state}
         with np.errstate(all="ignore"):  # as at a run: what is prepared of weights may be infinite
-            lowered = {n: n.op.lower(n.input_types, [weights.get(v) for v in n.inputs], workers) for n in graph.nodes}
+            lowered = {node: _lowered(node, weights, workers, precision) for node in graph.nodes}
         prepared = {node: kernel for node, kernel in lowered.items() if kernel is not None}
         owner = owners(graph, arrays)
         renewed = updates(graph, state, owner, checked, prepared)
@@ -145,6 +150,13 @@ class Plan:
         for i in checked:
             if not finite(slots[i]):
                 raise DivergenceError(f"{self._names[i]!r} is not finite")
+
+
+def _lowered(node: Node, weights: Mapping[Value, Array], workers: int, precision: Precision) -> Prepared | None:
+    """The prepared kernel of a node; None if it has none."""
+    constants = [weights.get(v) for v in node.inputs]
+    fast = node.op.lower_fast(node.input_types, constants, workers) if precision == "fast" else None
+    return fast or node.op.lower(node.input_types, constants, workers)
 
 
 def _whole(array: Array) -> Array:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import Lock
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from tinygraph.budget import DEFAULT, Budget, check_work
 from tinygraph.errors import UsageError
 from tinygraph.ir import Array, Graph, TensorType, Value
 from tinygraph.runtime.frame import Arenas
-from tinygraph.runtime.plan import Memory, Plan
+from tinygraph.runtime.plan import Memory, Plan, Precision
 from tinygraph.runtime.signature import Binding, Signature
 from tinygraph.runtime.stages import Staged, found_sizes
 from tinygraph.runtime.state import check, guarded, next_values
@@ -34,6 +34,7 @@ def compile(
     passes: str | Sequence[Any] = "inference",
     threads: int | None = None,
     budget: Budget = DEFAULT,
+    precision: Precision = "exact",
 ) -> Session:
     """Makes a graph, a module or a function ready to run.
 
@@ -43,9 +44,11 @@ def compile(
         passes: what tinygraph.optimize takes: "inference", "none", or a list of passes.
         threads: that a call may use; by default as many as there are cores for this process.
         budget: memory and arithmetic operations that a call may take.
+        precision: "fast" takes kernels that do less arithmetic and round more (Winograd's
+            convolutions: see kernels/winograd.py for how much); "exact" never does.
 
     Raises:
-        UsageError: specs beside a graph, or fewer than one thread.
+        UsageError: specs beside a graph, fewer than one thread, or another precision.
         ShapeError, TraceError: the module cannot be traced.
         BudgetError: a call would take more than the budget. Where sizes are open, the call raises it.
     """
@@ -53,7 +56,7 @@ def compile(
         source = trace(source, *specs)
     elif specs:
         raise UsageError("a graph has its specs already: give them only with a module or function")
-    return Session(tinygraph.optimize(source, passes), threads, budget=budget)
+    return Session(tinygraph.optimize(source, passes), threads, budget=budget, precision=precision)
 
 
 class Session:
@@ -76,13 +79,14 @@ class Session:
         guard: names of outputs, or values of the graph, that must be finite before any state is
             written, such as the loss and the gradients.
         budget: memory and arithmetic operations that a call may take; None for any.
+        precision: see tinygraph.compile.
 
     Attributes:
         graph: the graph that runs.
         threads: that a call may use.
 
     Raises:
-        UsageError: fewer than one thread, state that does not fit the graph, or nothing by the
+        UsageError: fewer than one thread, another precision, state that does not fit the graph, or nothing by the
             name of a guard.
         BudgetError: a call would take more than the budget.
     """
@@ -94,12 +98,16 @@ class Session:
         state: Mapping[Value, Array] | None = None,
         guard: Collection[str | Value] = (),
         budget: Budget | None = None,
+        precision: Precision = "exact",
     ) -> None:
+        if precision not in get_args(Precision):
+            raise UsageError(f"precision={precision!r}: give {' or '.join(map(repr, get_args(Precision)))}")
         self.graph = graph
         self.threads = count_threads(threads)
         self._state = dict(state or {})
         self._guard = tuple(guard)
         self._budget = budget
+        self._precision: Precision = precision
         check(graph, self._state)
         guarded(graph, self._guard)
         renewed = {v.name for v in next_values(graph, self._state)}
@@ -117,7 +125,7 @@ class Session:
             self._plan(())
 
     def _part(self, graph: Graph) -> Session:
-        return Session(graph, self.threads, budget=self._budget)
+        return Session(graph, self.threads, budget=self._budget, precision=self._precision)
 
     @property
     def memory(self) -> Memory:
@@ -163,7 +171,8 @@ class Session:
                 weights = {v: graph.array(v) for v in graph.data if v not in self._state}
                 if self._budget is not None:
                     check_work(graph, self._budget)
-                plan = Plan(graph, weights, self.threads, self._state, self._guard, self._arenas)
+                state = self._state, self._guard, self._arenas
+                plan = Plan(graph, weights, self.threads, *state, self._precision)
                 if self._budget is not None:
                     self._budget.check_bytes(plan.memory.total, "a run takes")
                 self._plans[binding] = plan
