@@ -7,7 +7,7 @@ from collections.abc import Container, Sequence
 
 import numpy as np
 
-from tinygraph.ir import Array, Graph, Kind, Node, Value
+from tinygraph.ir import Array, Graph, Kind, Node, Symbol, Value
 from tinygraph.rewrite import Replacement, Rewriter, rewrite
 
 BUDGET = 16 * 2**20  # bytes
@@ -19,9 +19,9 @@ _QUICK = 1000  # operations that nobody notices
 def fold_constants(graph: Graph, budget: int = BUDGET, operations: int = OPERATIONS) -> Graph:
     """Replaces nodes whose inputs all have numbers by their results.
 
-    It knows no op: it runs `kernel`. Results of constants alone are constants; results of
-    parameters or buffers are of kind frozen. What a kernel makes of 1/0 or log(-1) is kept, as
-    it would come out of a run.
+    It knows no op: it runs `kernel`, or asks an op for results that are sizes of its inputs. Results
+    of constants alone are constants; results of parameters or buffers are of kind frozen. What a
+    kernel makes of 1/0 or log(-1) is kept, as it would come out of a run.
 
     Preconditions:
         - No op is random.
@@ -45,6 +45,10 @@ def fold_constants(graph: Graph, budget: int = BUDGET, operations: int = OPERATI
 
     def rule(node: Node, rw: Rewriter) -> Replacement:
         nonlocal spent
+        sizes = node.op.sizes(node.input_types)
+        if sizes is not None and not any(isinstance(d, Symbol) for d in sizes):
+            (y,) = node.outputs
+            return rw.declare("const", f"{y.name}.folded", np.array(sizes, y.type.dtype).reshape(y.type.dims))
         inputs = [rw[v] for v in node.inputs]
         if "random" in node.op.traits or not all(v.kind in fixed for v in inputs):
             return None
