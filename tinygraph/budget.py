@@ -18,7 +18,9 @@ class Budget:
     """What loading a file or running a graph may take. Checked before anything is allocated.
 
     Attributes:
-        bytes: of memory. By default 8 GiB.
+        bytes: of memory, by default 8 GiB: of weights and constants, of each array that is made, and of a
+            run's arrays that live at one time. On the way, the plain kernels of some operators (those that
+            sample at places that are computed, quantized ones) take up to some ten times their arrays.
         operations: arithmetic operations of one run; of a file, the nodes that its functions,
             branches and loops unfold to are counted as a million operations each. By default
             10**14, which takes the better part of an hour.

@@ -115,6 +115,26 @@ def test_petabytes_are_declined_without_allocating() -> None:
     leaves(fold_constants, grown(2**50, kind="param"))
 
 
+def multiplied(*sizes: int) -> Graph:
+    """A graph of products of constant matrices of so many rows, each of which frees its inputs."""
+    build = Builder()
+    x = build.input("x", TensorType(()))
+    outputs = []
+    for size in sizes:
+        a, b = (build.const(np.ones((size, size), np.float32)) for _ in "ab")
+        outputs += build.emit(Add(), [*build.emit(Linear(), [a, b]), x])
+    return build.finish((f"y{i}", v) for i, v in enumerate(outputs))
+
+
+def test_work_that_takes_too_long_is_left_for_the_run_but_not_the_arithmetic_of_shapes() -> None:
+    graph = multiplied(2, 40, 40)
+    assert "linear" not in ops(fold_constants(graph))
+    some = fold_constants(graph, operations=200_000)
+    assert ops(some).count("linear") == 2, "all together are too many, but the small one is quick"
+    assert "linear" in ops(fold_constants(some, operations=100_000)), "nor in the next sweep"
+    assert ops(fold_constants(graph, operations=10)).count("linear") == 3
+
+
 def test_folding_that_frees_its_input_costs_nothing() -> None:
     build = Builder()
     x = build.input("x", TensorType((1, 100)))
