@@ -97,7 +97,9 @@ def modules() -> list[str]:
     for name in ("tinygraph", "tinygraph.passes", "tinygraph.models", "tinygraph.tools"):
         found = importlib.import_module(name)
         names += [m.name for m in pkgutil.walk_packages(found.__path__, name + ".")]
-    with_torch = {f"tinygraph.tools.{name}" for name in ("goldens", "goldens_exports", "torch_networks")}
+    with_torch = {
+        f"tinygraph.tools.{name}" for name in ("goldens", "goldens_exports", "torch_exports", "torch_networks")
+    }
     return sorted(set(names) - with_torch - {"tinygraph.__main__"})
 
 

@@ -6,6 +6,7 @@ PyTorch is no dependency of tinygraph: nothing but `torch_exports` and the maker
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,7 +80,8 @@ def torchvision() -> Any:
         _LIBRARY.impl("roi_align", roi_align, "Meta")
     import torchvision as package  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-    package.extension._has_ops = has_operators
+    for module in ("torchvision.extension", "torchvision.ops.roi_align"):
+        sys.modules[module]._has_ops = has_operators  # type: ignore[attr-defined]
     return package
 
 
@@ -99,6 +101,8 @@ def create(name: str) -> nn.Module:
         options["weights_backbone"] = None
     if name.startswith(_DETECTORS) and not name.startswith("keypointrcnn"):
         options["num_classes"] = 8  # more make no other graph, but many more boxes
+    if name.startswith("retinanet"):
+        options["score_thresh"] = 0.01  # below what a network without training gives, or there are no boxes
     if name.startswith(_DETECTORS) and not name.startswith("ssd"):
         options |= {"min_size": 128, "max_size": 128}
     package = torchvision()

@@ -11,6 +11,7 @@ import pytest
 
 import tinygraph as tg
 from tests.onnx.files import info, model, node
+from tinygraph.errors import UnsupportedOp
 from tinygraph.ir import Array, Graph
 from tinygraph.onnx import pytorch
 from tinygraph.onnx.load import from_proto
@@ -165,3 +166,51 @@ def test_as_many_of_the_best_as_there_are() -> None:
         order = np.argsort(-kept)[:3]
         assert np.array_equal(made["best"], kept[order])
         assert np.array_equal(made["order"], order)
+
+
+def branch(name: str, *nodes: onnx.NodeProto) -> onnx.GraphProto:
+    return onnx.helper.make_graph(list(nodes), name, [], [info("result", None, INT64)])
+
+
+def test_a_branch_is_taken_while_running() -> None:
+    """As torchvision guards its suppression of boxes: nothing, or the places of what is found."""
+    nothing = onnx.numpy_helper.from_array(np.zeros(0, np.int64))
+    nodes = [
+        node("NonZero", "x", "found"),
+        node("Squeeze", "found zero", "places"),
+        node("Size", "places", "count"),
+        node("Less", "count few", "is_empty"),
+        node(
+            "If",
+            "is_empty",
+            "y",
+            then_branch=branch("few", node("Constant", "", "result", value=nothing)),
+            else_branch=branch("many", node("Add", "places one", "result")),
+        ),
+        node("Slice", "y zero most", "z"),
+    ]
+    constants = {"zero": np.array([0]), "one": np.int64(1), "few": np.int64(2), "most": np.array([3])}
+    session = tg.compile(from_proto(model(nodes, {"x": ["N"]}, [info("z", None, INT64)], constants)))
+    for numbers, wanted in (([1, 0, 1, 1, 1], [1, 3, 4]), ([0, 1, 1], [2, 3]), ([0, 1], []), ([], [])):
+        assert session(np.array(numbers, np.float32)).tolist() == wanted
+
+
+def test_branches_that_differ_in_more_than_sizes_are_refused() -> None:
+    kinds = {
+        "then_branch": branch("one", node("Constant", "", "result", value_int=1)),
+        "else_branch": branch("two", node("Constant", "", "result", value_ints=[1, 2])),
+    }
+    nodes = [node("Cast", "x", "holds", to=onnx.TensorProto.BOOL), node("If", "holds", "y", **kinds)]
+    with pytest.raises(UnsupportedOp, match="its condition is computed while the model runs, from 'x'"):
+        from_proto(model(nodes, {"x": []}, [info("y", None, INT64)]))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 2), (1, 9), (-2, 9), (3, 1), (-9, -1)])
+def test_a_part_between_places_that_come_out_while_running(start: int, stop: int) -> None:
+    nodes = [node("Add", "ends zero", "sum"), node("Split", "sum", "start stop", num_outputs=2)]
+    nodes.append(node("Slice", "x start stop one two", "y"))
+    constants = {"zero": np.array([0, 0]), "one": np.array([1]), "two": np.array([2])}
+    inputs = [info("x", ["N", 5]), info("ends", [2], INT64)]
+    session = tg.compile(from_proto(model(nodes, inputs, [info("y", None)], constants)))
+    x = np.arange(10, dtype=np.float32).reshape(2, 5)
+    assert np.array_equal(session(x, np.array([start, stop])), x[:, start:stop:2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -237,9 +237,9 @@ class Body:
         """An array as a constant of the graph."""
         return self._model.tensor(array)
 
-    def symbol(self, name: str) -> Symbol:
+    def symbol(self, name: str, origin: Hashable = None) -> Symbol:
         """A new name for a dimension."""
-        return self._model.symbol(name)
+        return self._model.symbol(name, origin)
 
     def afford(self, nbytes: int) -> None:
         """Raises BudgetError if that many bytes are too many."""

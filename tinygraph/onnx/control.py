@@ -1,4 +1,7 @@
-"""If, Loop and Scan: a graph has no jumps, so branches are chosen and loops unrolled while loading."""
+"""If, Loop and Scan: a graph has no jumps, so branches are chosen and loops unrolled while loading.
+
+Where the condition of an If comes out only when the graph runs, both branches are computed.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,20 @@ import numpy as np
 from tinygraph.errors import ModelFormatError, UnsupportedOp
 from tinygraph.ir import Symbol
 from tinygraph.onnx.node import OnnxNode
-from tinygraph.ops import concat, expand_dims, getitem
+from tinygraph.ops import choose, concat, expand_dims, getitem
 from tinygraph.ops.base import from_onnx, normal_axis, type_of
 from tinygraph.tensor import Tensor
 
 
 @from_onnx("If")
 def _if(node: OnnxNode, condition: Tensor) -> tuple[Any, ...]:
-    return tuple(node.run("then_branch" if _truth(node.demand(0, "condition")) else "else_branch"))
+    known = node.constant(0)
+    if known is not None:
+        return tuple(node.run("then_branch" if _truth(known) else "else_branch"))
+    made = list(zip(node.run("then_branch"), node.run("else_branch"), strict=True))
+    if not all(isinstance(x, Tensor) and x.type.dtype == y.type.dtype and x.ndim == y.ndim for x, y in made):
+        node.demand(0, "condition")  # which is refused: it decides more than the sizes of what comes out
+    return tuple(_either(node, condition, x, y) for x, y in made)
 
 
 @from_onnx("Loop")
@@ -82,6 +91,12 @@ def _scan(node: OnnxNode, *inputs: Any) -> tuple[Any, ...]:
     reversed_outputs = node.get("scan_output_directions", [0] * len(scans))
     rows_in_order = [rows[::-1] if back else rows for rows, back in zip(scans, reversed_outputs, strict=True)]
     return (*state, *(_stacked(rows, axis) for rows, axis in zip(rows_in_order, places, strict=True)))
+
+
+def _either(node: OnnxNode, condition: Tensor, x: Tensor, y: Tensor) -> Any:
+    """One of the results of two branches, which both are computed."""
+    shape = [a if a == b else node.symbol("branch") for a, b in zip(x.shape, y.shape, strict=True)]
+    return choose(condition, x, y, shape)
 
 
 def _truth(array: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,7 @@ class OnnxImporter:
         self._nodes = 0
         self._bytes = 0
         self._named: set[Value] = set()
+        self._found: dict[Hashable, Symbol] = {}
         self._refusals = Refusals()
         self._ir_version = model.ir_version
         self._checkers: dict[int, Any] = {}
@@ -294,9 +295,12 @@ class OnnxImporter:
         self._hold(constant)
         return Tensor(self.trace.builder.const(constant), self.trace)
 
-    def symbol(self, name: str) -> Symbol:
-        """A new name for a dimension."""
-        return self._types.symbol(name)
+    def symbol(self, name: str, origin: Hashable = None) -> Symbol:
+        """A new name for a dimension; the same again for the same origin, if there is one."""
+        key = object() if origin is None else origin
+        if key not in self._found:
+            self._found[key] = self._types.symbol(name)
+        return self._found[key]
 
 
 def _statistics(node: onnx.NodeProto) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,7 +25,7 @@ class Surroundings(Protocol):
     def tensor(self, array: Any) -> Tensor:
         """An array as a constant of the graph."""
 
-    def symbol(self, name: str) -> Symbol:
+    def symbol(self, name: str, origin: Hashable = None) -> Symbol:
         """A new name for a dimension."""
 
     def afford(self, nbytes: int) -> None:
@@ -138,6 +138,14 @@ class OnnxNode:
             raise self._missing(position, what)
         return [d if isinstance(d, Symbol) else int(d) for d in array.flat]
 
+    def known_sizes(self, position: int, what: str) -> list[Dim | None]:
+        """As `sizes`, but with None for those that come out only when the model runs."""
+        given = self._input(position)
+        if self._known(position) is None and isinstance(given, Tensor) and given.type.is_static and given.ndim == 1:
+            return [None] * given.type.size
+        array = self._known(position)
+        return [*(self.sizes(position, what) if array is None or None not in array.flat else array.flat)]
+
     def numbers(self, tensor: Tensor, what: str) -> Array:
         """The numbers of any tensor, which must be known before the model runs; see demand."""
         array = self._model.known[tensor.value]
@@ -175,9 +183,14 @@ class OnnxNode:
         """An array as a constant of the graph."""
         return self._model.tensor(array)
 
-    def symbol(self, name: str) -> Symbol:
-        """A new name for a size that is known only when the model runs; like `name`."""
-        return self._model.symbol(name)
+    def symbol(self, name: str, origin: Hashable = None) -> Symbol:
+        """A new name for a size that is known only when the model runs; like `name`.
+
+        Args:
+            name: what to call it, if that is free.
+            origin: what the size follows from; of one origin there is one name.
+        """
+        return self._model.symbol(name, origin)
 
     def afford(self, nbytes: int) -> None:
         """Raises BudgetError if that many bytes are too many to be made while loading."""

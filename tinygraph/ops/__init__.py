@@ -7,6 +7,7 @@ from tinygraph.ops.argmax import *
 from tinygraph.ops.arithmetic import *
 from tinygraph.ops.barrier import *
 from tinygraph.ops.bits import *
+from tinygraph.ops.choose import *
 from tinygraph.ops.clip import *
 from tinygraph.ops.conv import *
 from tinygraph.ops.conv_transpose import *
@@ -40,6 +41,7 @@ from tinygraph.ops.norm import *
 from tinygraph.ops.norm_layer import *
 from tinygraph.ops.one_hot import *
 from tinygraph.ops.pad import *
+from tinygraph.ops.part import *
 from tinygraph.ops.pool import *
 from tinygraph.ops.pool_adaptive import *
 from tinygraph.ops.pool_average import *

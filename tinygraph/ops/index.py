@@ -174,32 +174,6 @@ def _resolved(dim: Dim, start: int | None, stop: Dim | None, step: int | None) -
     return (places.start, places.stop, places.step) if places else (0, 0, 1)
 
 
-@from_onnx("Slice")
-def _slice(
-    node: Any, x: Tensor, starts: Tensor = None, ends: Tensor = None, axes: Tensor = None, steps: Tensor = None
-) -> Tensor:
-    shape = type_of(x).shape
-    if node.opset < 10:
-        starts, ends, axes, steps = map(node.get, ("starts", "ends", "axes", "steps"))
-    else:
-        starts, ends = node.sizes(1, "starts"), node.sizes(2, "ends")
-        axes = None if axes is None else node.demand(3, "axes")
-        steps = None if steps is None else node.demand(4, "steps")
-    axes = range(len(starts)) if axes is None else axes
-    steps = (1,) * len(starts) if steps is None else steps
-    if not len(starts) == len(ends) == len(axes) == len(steps):
-        raise ShapeError("starts, ends, axes and steps are of different length")
-    whole: list[tuple[Any, Any, Any]] = [(None, None, None)] * len(shape)
-    for axis, start, stop, step in zip(axes, starts, ends, steps, strict=True):
-        axis = normal_axis(int(axis), len(shape))
-        to_the_end = isinstance(stop, int) and step > 0 and stop >= 2**31 - 1
-        dim = shape[axis]
-        if step < 0 and isinstance(start, int) and isinstance(dim, int):
-            start = max(start, -dim)  # what begins before the first entry begins there; in Python it is empty
-        whole[axis] = (start, None if to_the_end else stop, int(step))
-    return slice(x, *zip(*whole, strict=True)) if whole else x
-
-
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index], for whole numbers, slices, None and `...`.
 
@@ -313,4 +287,7 @@ def concat(xs: Sequence[Tensor], axis: int = 1) -> Tensor:
 def _concat(node: Any, *xs: Tensor) -> Tensor:
     axis = normal_axis(node.get("axis"), type_of(xs[0]).ndim)
     joined = [x for x in xs if type_of(x).ndim > axis and isinstance(type_of(x).shape[axis], Symbol)]
-    return apply(Concat(axis, node.symbol("concat")), *xs) if joined and len(xs) > 1 else concat(xs, axis)
+    if not joined or len(xs) < 2:
+        return concat(xs, axis)
+    parts = tuple(str(type_of(x).shape[axis]) for x in xs)
+    return apply(Concat(axis, node.symbol("concat", ("sum", *sorted(parts)))), *xs)

@@ -37,7 +37,7 @@ class TopK(Op):
 
     name = "top_k"
     labels = ("values", "places")
-    onnx = ("TopK",)
+    onnx = ("TopK", "Reshape")
     arity = (1, 2)
     macs = no_macs
     k: Dim
@@ -82,7 +82,7 @@ class TopK(Op):
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         if len(inputs) > 1:
-            k = export.node("Reshape", [inputs[1], export.const(np.array([1]))])
+            k = inputs[1] if types[1].ndim else export.node("Reshape", [inputs[1], export.const(np.array([1]))])
         elif isinstance(self.k, Symbol):
             raise UnsupportedOp(f"ONNX cannot take {self.k} numbers: bind {self.k} first")
         else:

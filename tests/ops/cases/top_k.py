@@ -9,7 +9,7 @@ from tests.ops.harness import Array, Case, N, distinct, fixed, integers
 from tinygraph.ops.top_k import TopK
 
 
-def top_k(op: TopK, x: Array) -> tuple[Array, Array]:
+def top_k(op: TopK, x: Array, k: Array | None = None) -> tuple[Array, Array]:
     """Each number is put where bisection finds its place among the best, in a table of 2^m - 1 of them."""
     shape = (*x.shape[: op.axis], op.k, *x.shape[op.axis + 1 :])
     values, places = np.empty(shape, x.dtype), np.empty(shape, np.int64)
@@ -37,6 +37,8 @@ CASES = [
     Case(TopK(1, 0), [distinct(4)], top_k, "one"),
     Case(TopK(4, 0), [distinct(4, N)], top_k, "all"),
     Case(TopK(0, 1), [distinct(N, 3)], top_k, "none"),
+    Case(TopK(2, 1), [distinct(N, 3), fixed([2])], top_k, "as many as an input says"),
+    Case(TopK(2, 0), [distinct(3), fixed(2)], top_k, "as many as a number says"),
     Case(TopK(4, 1), [TIES], top_k, "ties", smooth=False),
     Case(TopK(4, 1, largest=False), [TIES], top_k, "ties of the smallest", smooth=False),
     Case(TopK(3, 1), [integers(N, 7, low=0, high=3)], top_k, "integers", smooth=False),
