@@ -21,6 +21,7 @@ import contextlib
 import io
 import json
 import logging
+import re
 import sys
 import tempfile
 import time
@@ -76,7 +77,7 @@ class Row:
     macs: int = 0
     torch_macs: int = 0
     census: dict[str, int] = field(default_factory=dict)
-    difference: float = float("nan")
+    difference: float = 0.0
     seconds: float = 0.0
     failure: str = ""
 
@@ -120,13 +121,13 @@ def check(name: str, exporter: str, folder: Path) -> Row:
     """Exports a network, loads it, runs it and compares."""
     row = Row(name, exporter, list(arrays_of(torch_networks.example(name, 1))[0].shape))
     path = folder / f"{name}_{exporter}.onnx"
-    network = torch_networks.settle(torch_networks.create(name), torch_networks.example(name, 4))
     detector = torch_networks.is_detector(name)
     inputs = torch_networks.example(name, 1 if detector else 2)
     try:
+        network = torch_networks.settle(torch_networks.create(name), torch_networks.example(name, 4))
         export(network, inputs, path, exporter, not detector)
     except Exception as error:
-        row.failure = f"no export: {_first_line(error)}"
+        row.failure = f"no export: {_in_short(error)}"
         return row
     row.torch_macs = torch_macs(network, torch_networks.example(name, 1))
     try:
@@ -136,7 +137,7 @@ def check(name: str, exporter: str, folder: Path) -> Row:
             batches = [[image] for arrays in batches for image in arrays]
         row.difference = compare(path, batches)
     except Exception as error:
-        row.failure = f"{type(error).__name__}: {_first_line(error)}"
+        row.failure = f"{type(error).__name__}: {_in_short(error)}"
     return row
 
 
@@ -202,9 +203,9 @@ def difference(answer: Array, expected: Array) -> float:
     return float(error / max(np.abs(wide).max(), 1e-30)) if np.isfinite(error) else float("inf")
 
 
-def _first_line(error: Exception) -> str:
-    text = next((line for line in str(error).splitlines() if line.strip()), "") or type(error).__name__
-    return text[:200].replace("|", "/")
+def _in_short(error: Exception) -> str:
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error)) or type(error).__name__
+    return " ".join(plain.split())[:200].replace("|", "/")
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -236,6 +237,12 @@ whole numbers, as the arithmetic of shapes does; parameters and MACs of one imag
 counts where they differ (it leaves out the products of attention); the largest difference from the answers
 of onnxruntime 1.31.1, optimized or not, with 1 and 3 images, relative to the largest number of the output
 (both are float32, and about as far from a run in float64); seconds to load.
+
+Detectors take one image, and the sizes of what they answer come out while they run. Their "dynamo" exports
+are missing because torch.export refuses torchvision's suppression of boxes, which branches on how many
+there are. Their MACs are the least there can be: what depends on such sizes has no number. What
+pastes masks, or reads the places of key points, loops over as many objects as are found; such loops are not
+supported.
 
 {table(rows)}"""
 

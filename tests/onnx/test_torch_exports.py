@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +216,30 @@ def test_a_part_between_places_that_come_out_while_running(start: int, stop: int
     session = tg.compile(from_proto(model(nodes, inputs, [info("y", None)], constants)))
     x = np.arange(10, dtype=np.float32).reshape(2, 5)
     assert np.array_equal(session(x, np.array([start, stop])), x[:, start:stop:2])
+
+
+# ---- what tools/torch_exports.py found of torchvision's networks ----
+
+FACTS = json.loads((FOLDER.parent / "torch_exports.json").read_text())
+OURS = sorted(key for key, row in FACTS.items() if row["network"] in tg.models.names() and not row["failure"])
+
+
+@pytest.mark.parametrize("key", OURS)
+def test_exported_networks_are_those_of_our_own(key: str) -> None:
+    """Torchvision's graph has the convolutions, linear layers and costs of the network of that name here."""
+    row = FACTS[key]
+    graph = tg.trace(tg.models.create(row["network"]), tg.Spec(row["input"]))
+    assert tg.analyze(graph).totals.macs == row["macs"] == row["torch_macs"]
+    census = Counter(n.op.name for n in graph.nodes)
+    for op in ("conv", "conv_transpose", "linear", "max_pool", "concat"):
+        assert census[op] == row["census"].get(op, 0), op
+
+
+@pytest.mark.parametrize("key", sorted(FACTS))
+def test_exported_networks_agreed_with_onnxruntime(key: str) -> None:
+    row = FACTS[key]
+    if row["failure"]:
+        assert row["failure"].startswith("UnsupportedOp")
+    else:
+        assert row["difference"] < 1e-4
+        assert row["optimized"] <= row["nodes"]
