@@ -38,14 +38,14 @@ class Budget:
     def check_bytes(self, wanted: int, what: str) -> None:
         """Raises BudgetError if that many bytes are too many; `what` begins the message."""
         if wanted > self.bytes:
-            raise BudgetError(f"{what} {wanted:,} bytes, the budget is {self.bytes:,}; allow more with a larger Budget")
+            more = "allow more with Budget(bytes=...) or --max-bytes"
+            raise BudgetError(f"{what} {wanted:,} bytes, the budget is {self.bytes:,}; {more}")
 
     def check_operations(self, wanted: int, what: str) -> None:
         """Raises BudgetError if that many operations are too many; `what` begins the message."""
         if wanted > self.operations:
-            raise BudgetError(
-                f"{what} {wanted:,} operations, the budget is {self.operations:,}; allow more with a larger Budget"
-            )
+            more = "allow more with Budget(operations=...) or --max-operations"
+            raise BudgetError(f"{what} {wanted:,} operations, the budget is {self.operations:,}; {more}")
 
 
 DEFAULT = Budget()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.errors import ShapeError
-from tinygraph.ir import NOWHERE, Data, Graph, Kind, Mode, Node, TensorType, Value, Where, frozen
+from tinygraph.ir import NOWHERE, Data, Graph, Kind, Mode, Node, Symbol, TensorType, Value, Where, frozen, symbols_of
 
 if TYPE_CHECKING:
     from tinygraph.ops.base import Op
@@ -129,11 +129,14 @@ class Builder:
         outputs = tuple(outputs)
         kept = keep_data if isinstance(keep_data, Container) else self._data if keep_data else ()
         live = {v for _, v in outputs}
+        finders = self._finders()
+        wanted = {d for v in live for d in symbols_of(v.type.shape)} if finders else set()
         nodes: list[Node] = []
         for node in reversed(self._nodes):
-            if not live.isdisjoint(node.outputs):
+            if not live.isdisjoint(node.outputs) or any(finders.get(d) is node for d in wanted):
                 live.update(node.inputs)
                 nodes.append(node)
+                wanted |= set(named(node)) if finders else set()
         nodes.reverse()
         data = {v: d for v, d in self._data.items() if v in live or (v in kept and v.kind != "const")}
         renamed = self._settle(nodes, data) if self._wishes else {}
@@ -142,6 +145,18 @@ class Builder:
             outputs = tuple((name, renamed.get(v, v)) for name, v in outputs)
         metadata = MappingProxyType(dict(self.metadata))
         return Graph(tuple(self._inputs), tuple(nodes), outputs, MappingProxyType(data), self.mode, metadata)
+
+    def _finders(self) -> dict[Symbol, Node]:
+        """The node that finds the number of each dimension that no input tells: others may need no more of it."""
+        told = {d for v in self._inputs for d in symbols_of(v.type.shape)}
+        found: dict[Symbol, Node] = {}
+        for node in self._nodes:
+            for value in node.outputs:
+                for d in symbols_of(value.type.shape):
+                    if d not in told:
+                        told.add(d)
+                        found[d] = node
+        return found
 
     def _settle(self, nodes: Sequence[Node], data: Mapping[Value, Data]) -> dict[Value, Value]:
         """Gives values the names they wished for where the former owner is gone."""
@@ -166,6 +181,14 @@ class Builder:
             if candidate not in self._taken:
                 self._taken[candidate] = 0
                 return candidate
+
+
+def named(node: Node) -> Iterator[Symbol]:
+    """The names of dimensions in the attributes of a node's op and in the types of its results."""
+    for field in fields(node.op):  # type: ignore[arg-type]  # every op is a dataclass
+        held = getattr(node.op, field.name)
+        yield from symbols_of(held if isinstance(held, tuple) else (held,))
+    yield from (d for t in node.output_types for d in symbols_of(t.shape))
 
 
 def _rename(node: Node, new: Mapping[Value, Value]) -> Node:

@@ -16,6 +16,7 @@ from tinygraph.errors import UsageError
 from tinygraph.ir import Graph, Mode
 from tinygraph.nn.module import Module
 from tinygraph.tools.input_size import bind, match, own_specs, read_sizes, with_batch
+from tinygraph.tools.options import limits
 from tinygraph.tools.own_code import contained, make
 from tinygraph.trace import Spec, trace
 
@@ -114,6 +115,8 @@ def find(text: str, seed: int | None = None) -> Model:
 
         file = OnnxFile(text)
         return Model(text, tuple(Spec(t.shape, t.dtype, name) for name, t in file.types.items()), file=file)
+    if limits().bind:
+        raise UsageError(f"--bind is about ONNX files, and {text} is none")
     name, colon, arguments = text.partition(":")
     if name in tinygraph.models.names() or not _CALLABLE.fullmatch(text):
         return _built_in(text, name, arguments if colon else "", seed)

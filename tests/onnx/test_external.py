@@ -153,3 +153,12 @@ def test_a_constant_of_a_node_is_not_read_from_another_file(tmp_path: Path) -> N
     proto = model([node("Constant", "", "y", "c", value=outside(location="w.bin"))], {"x": [1]}, {"y": [3, 4]})
     with pytest.raises(tg.ModelFormatError, match="Constant 'c': its numbers are in another file"):
         tg.load(proto.SerializeToString())
+
+
+def test_what_onnx_saves_of_constants_in_another_file_is_read(tmp_path: Path) -> None:
+    constant = node("Constant", "", "w", value=onnx.numpy_helper.from_array(NUMBERS))
+    proto = model([constant, node("Mul", "x w", "y")], {"x": [3, 4]}, {"y": [3, 4]})
+    path = tmp_path / "m.onnx"
+    onnx.save(proto, path, save_as_external_data=True, location="m.data", size_threshold=0, convert_attribute=True)
+    graph = tg.load(path)
+    np.testing.assert_array_equal(graph.array(next(iter(graph.data))), NUMBERS)

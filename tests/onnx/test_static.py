@@ -168,12 +168,26 @@ def test_a_condition_may_come_from_a_shape() -> None:
     assert graph.outputs[0][1].type.shape == ("N", 4)
 
 
-def test_a_condition_that_is_computed_is_refused_with_the_input_to_bind() -> None:
-    some = branch("b", [node("Identity", "x", "t")], [], [info("t", None)])
-    nodes = [node("If", "c", "y", "choice", then_branch=some, else_branch=some)]
-    proto = model(nodes, [info("x", [2]), info("c", [], TensorProto.BOOL)], {"y": None})
+def test_a_condition_that_is_computed_chooses_while_the_model_runs() -> None:
+    then = branch("then", [node("Neg", "x", "t")], [], [info("t", None)])
+    other = branch("else", [node("Slice", "x from to", "e")], [], [info("e", None)])
+    nodes = [node("If", "c", "r", then_branch=then, else_branch=other), node("Abs", "r", "y")]
+    weights = {"from": np.array([0]), "to": np.array([1])}
+    proto = model(nodes, [info("x", [2]), info("c", [], TensorProto.BOOL)], {"y": None}, weights)
+    x = np.float32([-1, 2])
+    graph = check_loaded(proto, x=x, c=np.array(True))
+    run = tg.compile(graph)
+    np.testing.assert_array_equal(run(x, np.array(True)), [1, 2])
+    np.testing.assert_array_equal(run(x, np.array(False)), [1])
+
+
+def test_a_condition_that_decides_more_than_sizes_is_refused_with_the_input_to_bind() -> None:
+    then = branch("then", [node("Identity", "x", "t")], [], [info("t", None)])
+    other = branch("else", [node("Unsqueeze", "x axis", "e")], [], [info("e", None)])
+    nodes = [node("If", "c", "y", "choice", then_branch=then, else_branch=other)]
+    infos = [info("x", [2]), info("c", [], TensorProto.BOOL)]
     with pytest.raises(tg.UnsupportedOp, match=r"If \(opset 20\) 'choice': its condition is computed") as error:
-        from_proto(proto)
+        from_proto(model(nodes, infos, {"y": None}, {"axis": np.array([0])}))
     assert error.value.inputs == ("c",)
 
 

@@ -134,7 +134,7 @@ def test_form(op_type: str, opset: int, inputs: list[Any], attributes: Any) -> N
         ("Pad", 13, [X, ints(1, 1)], {}, "2 pads for 3 axes"),
         ("Pad", 13, [X, ints(-2, 0, 0, -2, 0, 0)], {}, "do not fit"),
         ("Pad", 13, [X, ints(1, 0, 0, 0, 0, 0)], {"mode": "mirror"}, "ONNX has constant, reflect, edge, wrap"),
-    ("Concat", 13, [X, X], {"axis": 9}, "no axis 9"),
+        ("Concat", 13, [X, X], {"axis": 9}, "no axis 9"),
         ("Transpose", 13, [X], {"perm": [0, 1, 1]}, "do not name each"),
         ("Where", 13, [X, X, X], {}, "must be bool"),
         ("OneHot", 13, [ints(0), ints(3), ints(0, 1)], {"axis": 5}, "no axis 5"),

@@ -107,3 +107,16 @@ def test_parts_of_open_size_are_joined() -> None:
     np.testing.assert_array_equal(evaluate(graph, {"a": a, "b": b})["y"], wanted)
     np.testing.assert_array_equal(tg.compile(graph)(a, b), wanted)
     assert str(tg.parse(str(graph))) == str(graph)
+
+
+@pytest.mark.parametrize("passes", ["none", "inference"])
+def test_a_node_that_is_needed_only_for_the_size_it_finds_stays(passes: str) -> None:
+    nodes = [
+        node("NonZero", "x", "places"),
+        node("Shape", "places", "count", start=1),
+        node("Expand", "one count", "y"),
+    ]
+    graph = from_proto(model(nodes, {"x": [4]}, {"y": None}, {"one": np.float32([1])}))
+    run = tg.compile(graph, passes=passes)
+    np.testing.assert_array_equal(run(np.float32([0, 2, 0, 3])), [1, 1])
+    np.testing.assert_array_equal(run(np.float32([0, 0, 0, 3])), [1])

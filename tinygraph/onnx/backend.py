@@ -16,7 +16,8 @@ from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from tinygraph.budget import DEFAULT, Budget
 from tinygraph.errors import ModelFormatError, UnsupportedOp, UsageError
-from tinygraph.ir import Array
+from tinygraph.ir import Array, Symbol
+from tinygraph.onnx.inputs import Inputs
 from tinygraph.onnx.load import from_proto
 from tinygraph.runtime.session import Session, compile
 
@@ -149,12 +150,13 @@ class PreparedModel(BackendRep):
 
     def _dims(self, arrays: Mapping[str, Array]) -> dict[str, int]:
         """The numbers of the open dimensions."""
+        types = Inputs(self._model.graph.input, {})
         found: dict[str, int] = {}
         for info in self._model.graph.input:
-            dims = info.type.tensor_type.shape.dim
-            for axis, (dim, size) in enumerate(zip(dims, np.shape(arrays.get(info.name, ())), strict=False)):
-                if not dim.HasField("dim_value"):
-                    found.setdefault(dim.dim_param or f"{info.name}_{axis}", size)
+            shape = types.type(info).shape
+            for dim, size in zip(shape, np.shape(arrays.get(info.name, ())), strict=False):
+                if isinstance(dim, Symbol):
+                    found.setdefault(str(dim), size)
         return found
 
     def _session(self, bind: Mapping[str, Any]) -> Session:

@@ -64,6 +64,7 @@ class Body:
             raise ModelFormatError(f"more than {DEEPEST} functions or branches stand within each other")
         self.tensors: dict[str, Any] = {}
         self.known = model.known
+        self.folder = model.folder
         self._model = model
         self._nodes = nodes
         self._results = list(results)
@@ -148,9 +149,14 @@ class Body:
                     raise
                 refusal = error
         found = function.standard(proto, self._opsets.get(domain(proto)), types_of(inputs))
-        if found is not None:
-            return self._expand(found, proto, inputs)
-        raise refusal or UnsupportedOp("")
+        if found is None:
+            raise refusal or UnsupportedOp("")
+        before = self._model.refusals.copy()
+        results = self._expand(found, proto, inputs)
+        if refusal is not None and len(self._model.refusals) > len(before):
+            self._model.refusals = before  # the file has none of the nodes that the operator is made of
+            raise refusal
+        return results
 
     def _call(self, reader: Any, proto: onnx.NodeProto, inputs: list[Any]) -> Sequence[Any]:
         opset = self._opsets[""]

@@ -47,7 +47,7 @@ def _loop(node: OnnxNode, trips: Tensor | None, condition: Tensor | None, *carri
         for scan, row in zip(scans, rows, strict=True):
             scan.append(row)
         turn += 1
-        if condition is not None:
+        if condition is not None and turn != most:  # what the last turn says of going on is not needed
             go_on = _truth(node.numbers(again, "condition"))
     if not turn and node.outputs > len(state):
         raise UnsupportedOp("its body never runs, so that what it would collect has no shape")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx import helper
 
 from tinygraph.build import Builder
 from tinygraph.errors import UnsupportedOp, UsageError
-from tinygraph.ir import Graph, Node, Value
+from tinygraph.ir import Dim, Graph, Node, Symbol, Value
 from tinygraph.onnx import OPSET, metadata, tensor
 
 
@@ -32,7 +33,9 @@ class OnnxExporter:
         self._node: Node | None = None
         self._refused: list[str] = []
         self._copies: list[tuple[Value, str]] = []
+        self._carriers: dict[Symbol, tuple[Value, int]] = {}  # of open dimensions: a value, and which of its axes
         self._name_values(graph)
+        self._carry(graph.inputs)
 
     def _name_values(self, graph: Graph) -> None:
         for value in graph.inputs:
@@ -79,6 +82,35 @@ class OnnxExporter:
         self.constants.append(proto)
         return proto.name
 
+    def sizes(self, dims: Sequence[Dim]) -> str:
+        """Adds an int64 vector of sizes, for open ones the nodes that ask what has them; its name."""
+        parts = []
+        for _, run in groupby(dims, lambda d: isinstance(d, Symbol)):
+            group = list(run)
+            opened = [self._size(d) for d in group if isinstance(d, Symbol)]
+            parts += opened or [self.const(np.array(group, np.int64))]
+        if not parts:
+            return self.const(np.zeros(0, np.int64))
+        joined: str = self.node("Concat", parts, axis=0) if len(parts) > 1 else parts[0]
+        return joined
+
+    def _size(self, dim: Symbol) -> str:
+        if dim.base not in self._carriers:
+            raise UnsupportedOp(f"nothing in the graph has the open dimension {dim}")
+        value, axis = self._carriers[dim.base]
+        carried = value.type.shape[axis]
+        assert isinstance(carried, Symbol)
+        size: str = self.node("Shape", [self.names[value]], start=axis, end=axis + 1)
+        if carried.factor != 1:
+            size = self.node("Div", [size, self.const(np.array([carried.factor], np.int64))])
+        return self.node("Mul", [size, self.const(np.array([dim.factor], np.int64))]) if dim.factor != 1 else size
+
+    def _carry(self, values: Sequence[Value]) -> None:
+        for value in values:
+            for axis, dim in enumerate(value.type.shape):
+                if isinstance(dim, Symbol):
+                    self._carriers.setdefault(dim.base, (value, axis))
+
     # ---- what `to_proto` calls ----
 
     def convert(self, node: Node) -> None:
@@ -90,6 +122,7 @@ class OnnxExporter:
             self._refused.append(f"{node.name!r}{node.where.phrase}: {error}")
             return
         self._give_names(node, [results] if isinstance(results, str) else list(results))
+        self._carry(node.outputs)
         for proto in self._made:
             makes_first = self.names[node.outputs[0]] in proto.output
             proto.name = node.name if makes_first else proto.output[0]

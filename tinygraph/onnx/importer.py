@@ -59,6 +59,7 @@ class OnnxImporter:
         trace: where the graph is made.
         known: what is known of its values.
         functions: those that the model defines, by domain, name and overload.
+        folder: where the model may keep numbers in other files.
         ours: whether `save` wrote the model.
         unread: nodes that are not in the graph.
 
@@ -88,14 +89,14 @@ class OnnxImporter:
         self._types = Inputs(self._proto.input, bind)
         self.trace.builder.metadata |= {metadata.DIMENSION + new: old for new, old in self._types.renamed.items()}
         self._budget = budget
-        self._folder = folder
+        self.folder = folder
         self.unread: list[Unread] = []
         self._inferred = Inferred(model, self._types) if partial else None
         self._nodes = 0
         self._bytes = 0
         self._named: set[Value] = set()
         self._found: dict[Hashable, Symbol] = {}
-        self._refusals = Refusals()
+        self.refusals = Refusals()
         self._ir_version = model.ir_version
         self._checkers: dict[int, Any] = {}
 
@@ -124,11 +125,11 @@ class OnnxImporter:
             made = body.read()
         if self._inferred is not None:
             ends = list(self._loose_ends(body))
-            if not ends and self._refusals:
-                raise self._refusals.error()
+            if not ends and self.refusals:
+                raise self.refusals.error()
             return self.trace.builder.finish(ends or self._outputs(made), keep_data=False)
-        if self._refusals:
-            raise self._refusals.error()
+        if self.refusals:
+            raise self.refusals.error()
         return self.trace.builder.finish(self._outputs(made), keep_data=False)
 
     # ---- names ----
@@ -184,7 +185,7 @@ class OnnxImporter:
     def initializer(self, proto: onnx.TensorProto, statistics: bool = False) -> Tensor:
         """The value of an initializer."""
         try:
-            array = tensor.to_array(proto, self._folder)
+            array = tensor.to_array(proto, self.folder)
         except ModelFormatError as error:
             raise ModelFormatError(f"initializer {proto.name!r}: {error}") from None
         self._hold(array)
@@ -222,8 +223,9 @@ class OnnxImporter:
                 f"as it was before opset {OLDEST_OPSET}; convert the model with onnx.version_converter.convert_version"
             )
         deprecated = schema is not None and schema.deprecated
-        # The checker refuses deprecated operators, and knows no names outside of a branch.
-        if deprecated or any(a.HasField("g") for a in node.attribute):
+        # The checker refuses deprecated operators, knows no names outside of a branch, and looks for other
+        # files in the folder that the process is in.
+        if deprecated or any(a.HasField("g") or a.t.external_data for a in node.attribute):
             return
         if opset not in self._checkers:
             checker = self._checkers[opset] = onnx.checker.C.CheckerContext()
@@ -257,7 +259,7 @@ class OnnxImporter:
 
     def refuse(self, node: onnx.NodeProto, opset: int | None, why: str, inputs: Collection[str]) -> None:
         """Notes a node that is not supported."""
-        self._refusals.add(node, domain(node), opset, why, inputs)
+        self.refusals.add(node, domain(node), opset, why, inputs)
 
     def stand_in(self, node: onnx.NodeProto, inputs: Sequence[Any]) -> list[Any] | None:
         """What stands for the results of a node that is not supported; None if nothing can."""

@@ -33,10 +33,14 @@ class Inputs:
         self._numbers: dict[Symbol, int] = {}
         self._arrays: dict[str, Array] = {}
         inputs = {info.name: info for info in infos}
-        for info in infos:
-            for axis, dim in enumerate(info.type.tensor_type.shape.dim):
-                if not dim.HasField("dim_value"):
-                    self._name(dim, info.name, axis)
+        opened = [
+            (dim, info.name, axis)
+            for info in infos
+            for axis, dim in enumerate(info.type.tensor_type.shape.dim)
+            if not dim.HasField("dim_value")
+        ]
+        for dim, name, axis in sorted(opened, key=lambda entry: not entry[0].dim_param):
+            self._name(dim, name, axis)  # those that the file names come first
         names = {str(key): symbol for key, symbol in self._symbols.items() if isinstance(key, str)}
         names |= {str(symbol): symbol for symbol in self._taken if str(symbol) not in names}
         for name, given in bind.items():

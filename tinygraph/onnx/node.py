@@ -11,6 +11,7 @@ import onnx
 from tinygraph.errors import ModelFormatError, UnsupportedOp
 from tinygraph.ir import Array, Dim, Symbol
 from tinygraph.onnx import tensor
+from tinygraph.onnx.external import Folder
 from tinygraph.onnx.known import Known
 from tinygraph.tensor import Tensor
 
@@ -21,6 +22,7 @@ class Surroundings(Protocol):
     """What a node needs of the model that it stands in; see tinygraph.onnx.importer."""
 
     known: Known
+    folder: Folder | None
 
     def tensor(self, array: Any) -> Tensor:
         """An array as a constant of the graph."""
@@ -77,7 +79,7 @@ class OnnxNode:
         for attribute in proto.attribute:
             if attribute.name in self._attributes:
                 raise ModelFormatError(f"it has two attributes {attribute.name!r}")
-            self._attributes[attribute.name] = _decode(attribute)
+            self._attributes[attribute.name] = _decode(attribute, model.folder)
 
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute: int, float, str, array, graph, or a list of such; the default if it is absent."""
@@ -213,7 +215,7 @@ def label(proto: onnx.NodeProto) -> str:
     return proto.name or next(filter(None, proto.output), "")
 
 
-def _decode(attribute: onnx.AttributeProto) -> Any:
+def _decode(attribute: onnx.AttributeProto, folder: Folder | None) -> Any:
     kind = onnx.AttributeProto.AttributeType.Name(attribute.type)
     if kind == "FLOAT":
         return _float(attribute.f)
@@ -228,7 +230,7 @@ def _decode(attribute: onnx.AttributeProto) -> Any:
     if kind == "STRINGS":
         return [_text(s) for s in attribute.strings]
     if kind == "TENSOR":
-        return tensor.to_array(attribute.t)
+        return tensor.to_array(attribute.t, folder)
     if kind == "GRAPH":
         return attribute.g
     raise ModelFormatError(f"its attribute {attribute.name!r} is of type {kind}, which no supported operator has")

@@ -34,6 +34,17 @@ class Refusals:
         self._nodes.setdefault((operator, why), []).append(label(node))
         self._inputs |= dict.fromkeys(inputs)
 
+    def __len__(self) -> int:
+        """How many nodes there are."""
+        return sum(map(len, self._nodes.values()))
+
+    def copy(self) -> Refusals:
+        """Another collection of the same nodes."""
+        other = Refusals()
+        other._nodes = {key: list(names) for key, names in self._nodes.items()}
+        other._inputs = dict(self._inputs)
+        return other
+
     def error(self) -> UnsupportedOp:
         """The error that lists them all."""
         hint = ""

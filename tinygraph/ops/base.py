@@ -240,6 +240,9 @@ class Exporter(Protocol):
     def const(self, array: Any) -> str:
         """Adds an initializer; its name."""
 
+    def sizes(self, dims: Sequence[Dim]) -> str:
+        """Adds an int64 vector of sizes, for open ones the nodes that ask what has them; its name."""
+
 
 # ---- spoken absences and common rules ----------------------------------------------------
 

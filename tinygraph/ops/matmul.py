@@ -233,7 +233,7 @@ def _gemm(node: Any, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
             return linear(a, w, c)
     y = matmul(a, _transposed(b) if transposed else b)
     y = y if alpha == 1 else mul(y, alpha)
-    if c is None:
+    if c is None or beta == 0:
         return y
     if broadcast(type_of(y).shape, type_of(c).shape) != type_of(y).shape:
         raise ModelFormatError(f"Gemm adds {type_of(c)} to {type_of(y)}, which it does not fit into")

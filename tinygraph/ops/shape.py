@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import ShapeError, UnsupportedOp
+from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Dim, Shape, Symbol, TensorType, symbols_of
 from tinygraph.ops.base import (
     Exporter,
@@ -75,7 +75,7 @@ class Reshape(Movement):
     """The same numbers in the same row-major order, in another shape."""
 
     name = "reshape"
-    onnx = ("Reshape",)
+    onnx = ("Reshape", "Shape", "Concat")
     shape: tuple[Dim, ...]
 
     def infer(self, x: TensorType) -> TensorType:
@@ -92,16 +92,16 @@ class Reshape(Movement):
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         dims, allowzero = _onnx_shape(types[0].shape, self.shape)
-        return export.node("Reshape", [*inputs, export.const(np.array(dims, np.int64))], allowzero=int(allowzero))
+        return export.node("Reshape", [*inputs, export.sizes(dims)], allowzero=int(allowzero))
 
 
-def _onnx_shape(old: Shape, new: Shape) -> tuple[list[int], bool]:
-    """The dims of an ONNX Reshape: a symbol in its old place is 0, one that moves is -1."""
+def _onnx_shape(old: Shape, new: Shape) -> tuple[Sequence[Dim], bool]:
+    """The dims of an ONNX Reshape: a symbol in its old place is 0, one that moves is -1, as long as it is one."""
     allowzero = 0 in new
     stays = [not allowzero and before == after for before, after in zip_longest(old[: len(new)], new)]
     dims = [d if isinstance(d, int) else 0 if stay else -1 for d, stay in zip(new, stays, strict=True)]
     if dims.count(-1) > 1 or (allowzero and -1 in dims):
-        raise UnsupportedOp(f"ONNX cannot reshape {old} to {new}: bind an open dimension first")
+        return new, True
     return dims, allowzero
 
 
@@ -265,7 +265,7 @@ class BroadcastTo(Movement):
     """x repeated along new axes and axes of size 1."""
 
     name = "broadcast_to"
-    onnx = ("Expand",)
+    onnx = ("Expand", "Shape", "Concat", "Mul")
     shape: tuple[Dim, ...]
 
     def infer(self, x: TensorType) -> TensorType:
@@ -282,11 +282,8 @@ class BroadcastTo(Movement):
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         old = (1,) * (len(self.shape) - types[0].ndim) + types[0].shape
-        grown = [d for d, before in zip(self.shape, old, strict=True) if isinstance(d, Symbol) and d != before]
-        if grown:
-            raise UnsupportedOp(f"ONNX cannot broadcast to the open dimension {grown[0]}: bind it first")
-        dims = [d if isinstance(d, int) else 1 for d in self.shape]
-        return export.node("Expand", [*inputs, export.const(np.array(dims, np.int64))])
+        dims = [1 if d == before else d for d, before in zip(self.shape, old, strict=True)]
+        return export.node("Expand", [*inputs, export.sizes(dims)])
 
 
 def broadcast_to(x: Tensor, shape: Sequence[Dim]) -> Tensor:

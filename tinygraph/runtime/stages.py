@@ -8,13 +8,13 @@ the nodes that find sizes; they run with their plain kernels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tinygraph.budget import Budget, check_node
-from tinygraph.build import infer
+from tinygraph.build import infer, named
 from tinygraph.ir import Array, Graph, Node, Symbol, TensorType, Value, symbols_of
 from tinygraph.runtime.failure import explained
 
@@ -48,21 +48,13 @@ def cut(graph: Graph) -> list[Stage]:
     finders: dict[int, list[Node]] = {}
     for node in graph.nodes:
         new = {d: v for v in node.outputs for d in symbols_of(v.type.shape) if d not in level}
-        needed: list[Value | Symbol] = [*node.inputs, *_symbols(node)]
+        needed: list[Value | Symbol] = [*node.inputs, *named(node)]
         here = max((level.get(each, 0) for each in needed), default=0)
         (finders if new else planned).setdefault(here, []).append(node)
         level |= dict.fromkeys((*node.outputs, *new), here + 1 if new else here)
         carriers |= new
     last = max((*planned, *finders), default=0)
     return list(_stages(graph, planned, finders, carriers, last))
-
-
-def _symbols(node: Node) -> Iterator[Symbol]:
-    """The names of dimensions in the attributes of an op and in the types of its results."""
-    for field in fields(node.op):  # type: ignore[arg-type]  # every op is a dataclass
-        held = getattr(node.op, field.name)
-        yield from symbols_of(held if isinstance(held, tuple) else (held,))
-    yield from (d for t in node.output_types for d in symbols_of(t.shape))
 
 
 def _stages(
@@ -83,7 +75,7 @@ def _stages(
         wanted -= made.keys()
         read = dict.fromkeys(v for node in nodes for v in node.inputs if v not in made)
         shown = {d for v in read if v not in graph.data for d in symbols_of(v.type.shape)}
-        hidden = {d for node in nodes for d in _symbols(node)} - shown
+        hidden = {d for node in nodes for d in named(node)} - shown
         read |= dict.fromkeys(carriers[d] for d in sorted(hidden))
         data = {v: graph.data[v] for v in read if v in graph.data}
         sources = [v for v in read if v not in graph.data]

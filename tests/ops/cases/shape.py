@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.ops.harness import Array, Case, N, booleans, integers, real
+from tinygraph.ir import Symbol
 from tinygraph.ops.shape import BroadcastTo, Reshape, Transpose
 
 
@@ -34,6 +35,7 @@ CASES = [
     Case(Reshape((N, 12)), [real(N, 3, 4)], reshape, "flatten"),
     Case(Reshape((N, 1, 6)), [real(N, 2, 3)], reshape, "new axis"),
     Case(Reshape((3, N, 2)), [real(N, 6)], reshape, "batch moves"),
+    Case(Reshape((N, N, 2, 3)), [real(2, 3, N, N)], reshape, "two that move"),
     Case(Reshape(()), [real(1, 1)], reshape, "to a scalar"),
     Case(Reshape((1,)), [real()], reshape, "from a scalar"),
     Case(Reshape((0, 3)), [real(5, 0)], reshape, "empty"),
@@ -43,6 +45,8 @@ CASES = [
     Case(Transpose(()), [real()], transpose, "0-d"),
     Case(Transpose((1, 0)), [integers(N, 0)], transpose, "empty"),
     Case(BroadcastTo((N, 3, 4)), [real(N, 1, 4)], broadcast_to),
+    Case(BroadcastTo((N, N)), [real(N, 1)], broadcast_to, "to an open size"),
+    Case(BroadcastTo((N, Symbol("2*N"))), [real(N, 1)], broadcast_to, "to twice an open size"),
     Case(BroadcastTo((2, 3)), [real()], broadcast_to, "scalar"),
     Case(BroadcastTo((2, 5, 3)), [real(3)], broadcast_to, "new axes"),
     Case(BroadcastTo((2, 3)), [real(2, 3)], broadcast_to, "same"),
