@@ -298,3 +298,12 @@ def test_a_damaged_conv_is_a_model_format_error(attributes: dict[str, Any], mess
 def test_a_conv_that_does_not_fit_its_input_is_a_model_format_error(x: tuple[int, ...], message: str) -> None:
     with pytest.raises(tg.ModelFormatError, match=message):
         tg.load(model("Conv", [x, (3, 2, 3, 3)]).SerializeToString())
+
+
+def test_no_memory_is_reserved_for_the_padding_of_a_weight() -> None:
+    """As the widely dilated convolutions of DeepLab have them: few places, many channels."""
+    x, w = TensorType((1, 8, 4, 4)), TensorType((64, 8, 3, 3))
+    graph = tg.trace(lambda x, w: ops.conv2d(x, w, padding=4, dilation=4), tg.Spec(x.shape), tg.Spec(w.shape))
+    (node,) = graph.nodes
+    side = 4 + 2 * 4 + 9  # with the padding and one window more
+    assert node.op.scratch(node.input_types, node.output_types) == 4 * 64 * (side**2 - 4**2)

@@ -86,10 +86,10 @@ class Convolution(Op):
         return channels // self.groups
 
     def scratch(self, inputs: Types, outputs: Types) -> int:
-        """The padding."""
+        """The padding of the larger map; the weight, second or the result, has none."""
         ranked = [t for t in (*inputs, *outputs) if t.ndim == len(self.padding) + 2]
-        kernel = getattr(self, "kernel_size", ranked[1].dims[2:])
-        return max(margins(t, kernel, self.padding, self.dilation) for t in ranked)
+        weight = ranked.pop(-1 if hasattr(self, "kernel_size") else 1)
+        return max(margins(t, weight.dims[2:], self.padding, self.dilation) for t in ranked)
 
     def convolved(self, x: TensorType, w: TensorType) -> TensorType:
         """The type of a convolution's result; ShapeError if sizes, channels or groups do not fit together."""
