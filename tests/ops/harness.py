@@ -74,11 +74,13 @@ class Input:
         shape: may hold N.
         draw: makes the numbers, in float64 if they are floating.
         numbers: whether arithmetic on it counts; labels, conditions and keys are no numbers.
+        held: whether the op takes it as given: it has no gradient by it.
     """
 
     shape: tuple[Dim, ...]
     draw: Callable[[np.random.Generator, tuple[int, ...]], Array]
     numbers: bool = True
+    held: bool = False
 
     def array(self, rng: np.random.Generator, batch: int = BATCH) -> Array:
         """The numbers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil, floor
 from typing import Any
 
@@ -76,7 +77,7 @@ def max_roi_pool(op: MaxRoiPool, x: Array, rois: Array) -> Array:
 
 
 def boxes(*rows: tuple[float, ...]) -> Input:
-    return fixed(np.array(rows), numbers=False)
+    return replace(fixed(np.array(rows), numbers=False), held=True)
 
 
 SMALL = boxes((0.3, 0.1, 1.7, 1.9), (-0.5, 1.2, 1.4, 2.6), (2.1, -1.7, 3.3, 0.2))
