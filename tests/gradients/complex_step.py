@@ -30,7 +30,8 @@ REAL_ONLY = {
     "mish": "NumPy has no logaddexp of complex numbers",
     **dict.fromkeys(("floor", "ceil", "mod"), "NumPy has it for real numbers only"),
     **dict.fromkeys(
-        ("grid_sample", "deform_conv", "roi_align", "roi_align_grad"), "it asks which numbers a point is between"
+        ("grid_sample", "deform_conv", "tap_weight", "roi_align", "roi_align_grad"),
+        "it asks which numbers a point is between",
     ),
     **dict.fromkeys(("max_unpool", "max_unpool_grad", "rnn", "gru", "lstm"), "a shape rule in it wants real numbers"),
     "lp_pool": "it takes the modulus",
