@@ -51,7 +51,7 @@ def _loop(node: OnnxNode, trips: Tensor | None, condition: Tensor | None, *carri
             go_on = _truth(node.numbers(again, "condition"))
     if not turn and node.outputs > len(state):
         raise UnsupportedOp("its body never runs, so that what it would collect has no shape")
-    return (*state, *(_stacked(rows, 0) for rows in scans))
+    return (*state, *(stacked(rows, 0) for rows in scans))
 
 
 @from_onnx("Scan")
@@ -90,7 +90,7 @@ def _scan(node: OnnxNode, *inputs: Any) -> tuple[Any, ...]:
     places = node.get("scan_output_axes", [0] * len(scans))
     reversed_outputs = node.get("scan_output_directions", [0] * len(scans))
     rows_in_order = [rows[::-1] if back else rows for rows, back in zip(scans, reversed_outputs, strict=True)]
-    return (*state, *(_stacked(rows, axis) for rows, axis in zip(rows_in_order, places, strict=True)))
+    return (*state, *(stacked(rows, axis) for rows, axis in zip(rows_in_order, places, strict=True)))
 
 
 def _either(node: OnnxNode, condition: Tensor, x: Tensor, y: Tensor) -> Any:
@@ -109,6 +109,7 @@ def _part(x: Tensor, axis: int, number: int) -> Any:
     return getitem(x, (*[slice(None)] * axis, number))
 
 
-def _stacked(rows: Sequence[Tensor], axis: int) -> Any:
+def stacked(rows: Sequence[Tensor], axis: int) -> Any:
+    """The tensors side by side along a new axis."""
     axis = normal_axis(axis, type_of(rows[0]).ndim + 1)
     return concat([expand_dims(row, axis) for row in rows], axis)

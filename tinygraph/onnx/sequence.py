@@ -8,8 +8,9 @@ import numpy as np
 
 from tinygraph.errors import ModelFormatError, UnsupportedOp
 from tinygraph.ir import Symbol
+from tinygraph.onnx.control import stacked
 from tinygraph.onnx.node import OnnxNode
-from tinygraph.ops import concat, expand_dims, getitem, squeeze
+from tinygraph.ops import concat, getitem, squeeze
 from tinygraph.ops.base import from_onnx, normal_axis, type_of
 from tinygraph.tensor import Tensor
 
@@ -55,8 +56,7 @@ def _concat_from_sequence(node: OnnxNode, sequence: list[Tensor]) -> Any:
         raise ModelFormatError("the sequence is empty")
     if not node.get("new_axis", 0):
         return concat(sequence, node.get("axis"))
-    axis = normal_axis(node.get("axis"), type_of(sequence[0]).ndim + 1)
-    return concat([expand_dims(tensor, axis) for tensor in sequence], axis)
+    return stacked(sequence, node.get("axis"))
 
 
 @from_onnx("SplitToSequence")
