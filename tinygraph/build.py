@@ -129,14 +129,14 @@ class Builder:
         outputs = tuple(outputs)
         kept = keep_data if isinstance(keep_data, Container) else self._data if keep_data else ()
         live = {v for _, v in outputs}
-        finders = self._finders()
-        wanted = {d for v in live for d in symbols_of(v.type.shape)} if finders else set()
+        found = finders(self._inputs, self._nodes)
+        needed = {found[d] for v in live for d in symbols_of(v.type.shape) if d in found}
         nodes: list[Node] = []
         for node in reversed(self._nodes):
-            if not live.isdisjoint(node.outputs) or any(finders.get(d) is node for d in wanted):
+            if node in needed or not live.isdisjoint(node.outputs):
                 live.update(node.inputs)
                 nodes.append(node)
-                wanted |= set(named(node)) if finders else set()
+                needed.update(found[d] for d in (named(node) if found else ()) if d in found)
         nodes.reverse()
         data = {v: d for v, d in self._data.items() if v in live or (v in kept and v.kind != "const")}
         renamed = self._settle(nodes, data) if self._wishes else {}
@@ -145,18 +145,6 @@ class Builder:
             outputs = tuple((name, renamed.get(v, v)) for name, v in outputs)
         metadata = MappingProxyType(dict(self.metadata))
         return Graph(tuple(self._inputs), tuple(nodes), outputs, MappingProxyType(data), self.mode, metadata)
-
-    def _finders(self) -> dict[Symbol, Node]:
-        """The node that finds the number of each dimension that no input tells: others may need no more of it."""
-        told = {d for v in self._inputs for d in symbols_of(v.type.shape)}
-        found: dict[Symbol, Node] = {}
-        for node in self._nodes:
-            for value in node.outputs:
-                for d in symbols_of(value.type.shape):
-                    if d not in told:
-                        told.add(d)
-                        found[d] = node
-        return found
 
     def _settle(self, nodes: Sequence[Node], data: Mapping[Value, Data]) -> dict[Value, Value]:
         """Gives values the names they wished for where the former owner is gone."""
@@ -181,6 +169,18 @@ class Builder:
             if candidate not in self._taken:
                 self._taken[candidate] = 0
                 return candidate
+
+
+def finders(inputs: Iterable[Value], nodes: Iterable[Node]) -> dict[Symbol, Node]:
+    """The node that finds the number of each dimension that no input tells: the first that has it."""
+    told = {d for v in inputs for d in symbols_of(v.type.shape)}
+    found: dict[Symbol, Node] = {}
+    for node in nodes:
+        for value in node.outputs:
+            for d in symbols_of(value.type.shape):
+                if d not in told:
+                    found.setdefault(d, node)
+    return found
 
 
 def named(node: Node) -> Iterator[Symbol]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from tinygraph.budget import DEFAULT, Budget
 from tinygraph.errors import ModelFormatError, UnsupportedOp, UsageError
-from tinygraph.ir import Array, Symbol
+from tinygraph.ir import Array, Shape, Symbol
 from tinygraph.onnx.inputs import Inputs
 from tinygraph.onnx.load import from_proto
+from tinygraph.onnx.names import free_inputs
 from tinygraph.runtime.session import Session, compile
 
 _MOST_SESSIONS = 8
@@ -78,11 +80,10 @@ class PreparedModel(BackendRep):
         threads: int | None = None,
         budget: Budget = DEFAULT,
     ) -> None:
-        initialized = {t.name for t in model.graph.initializer}
         self._model = model
         self._options: dict[str, Any] = {"passes": passes, "threads": threads, "budget": budget}
         self._every = [info.name for info in model.graph.input]
-        self._inputs = [name for name in self._every if name not in initialized]
+        self._inputs = [info.name for info in free_inputs(model.graph)]
         self._outputs = [info.name for info in model.graph.output]
         self._deciding: list[str] = []  # inputs that decide shapes
         self._sizes = False  # whether all open dimensions have to get numbers
@@ -150,14 +151,18 @@ class PreparedModel(BackendRep):
 
     def _dims(self, arrays: Mapping[str, Array]) -> dict[str, int]:
         """The numbers of the open dimensions."""
-        types = Inputs(self._model.graph.input, {})
         found: dict[str, int] = {}
-        for info in self._model.graph.input:
-            shape = types.type(info).shape
-            for dim, size in zip(shape, np.shape(arrays.get(info.name, ())), strict=False):
+        for name, shape in self._shapes.items():
+            for dim, size in zip(shape, np.shape(arrays.get(name, ())), strict=False):
                 if isinstance(dim, Symbol):
                     found.setdefault(str(dim), size)
         return found
+
+    @cached_property
+    def _shapes(self) -> dict[str, Shape]:
+        """The shapes of all inputs, with the symbols of open dimensions."""
+        types = Inputs(self._model.graph.input, {})
+        return {info.name: types.type(info).shape for info in self._model.graph.input}
 
     def _session(self, bind: Mapping[str, Any]) -> Session:
         graph = from_proto(self._model, bind, self._options["budget"])

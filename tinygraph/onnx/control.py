@@ -42,15 +42,11 @@ def _loop(node: OnnxNode, trips: Tensor | None, condition: Tensor | None, *carri
     turn = 0
     while go_on and (most is None or turn < most):
         again, *made = node.run("body", [node.tensor(np.int64(turn)), node.tensor(np.bool_(go_on)), *state])
-        state, rows = made[: len(state)], made[len(state) :]
-        scans = scans or [[] for _ in rows]
-        for scan, row in zip(scans, rows, strict=True):
-            scan.append(row)
+        state = _collect(made, len(state), scans)
         turn += 1
         if condition is not None and turn != most:  # what the last turn says of going on is not needed
             go_on = _truth(node.numbers(again, "condition"))
-    if not turn and node.outputs > len(state):
-        raise UnsupportedOp("its body never runs, so that what it would collect has no shape")
+    _check_ran(node, turn, len(state))
     return (*state, *(stacked(rows, 0) for rows in scans))
 
 
@@ -80,13 +76,8 @@ def _scan(node: OnnxNode, *inputs: Any) -> tuple[Any, ...]:
             _part(x, axis, length - 1 - turn if reverse else turn)
             for x, axis, reverse in zip(scanned, axes, backwards, strict=True)
         ]
-        made = node.run("body", [*state, *parts])
-        state, rows = made[: len(state)], made[len(state) :]
-        scans = scans or [[] for _ in rows]
-        for scan, row in zip(scans, rows, strict=True):
-            scan.append(row)
-    if not length and node.outputs > len(state):
-        raise UnsupportedOp("its body never runs, so that what it would collect has no shape")
+        state = _collect(node.run("body", [*state, *parts]), len(state), scans)
+    _check_ran(node, length, len(state))
     places = node.get("scan_output_axes", [0] * len(scans))
     reversed_outputs = node.get("scan_output_directions", [0] * len(scans))
     rows_in_order = [rows[::-1] if back else rows for rows, back in zip(scans, reversed_outputs, strict=True)]
@@ -97,6 +88,20 @@ def _either(node: OnnxNode, condition: Tensor, x: Tensor, y: Tensor) -> Any:
     """One of the results of two branches, which both are computed."""
     shape = [a if a == b else node.symbol("branch") for a, b in zip(x.shape, y.shape, strict=True)]
     return choose(condition, x, y, shape)
+
+
+def _collect(made: list[Any], count: int, scans: list[list[Any]]) -> list[Any]:
+    """The state for the next turn, of so many tensors; what a turn makes behind it goes to the scans."""
+    scans.extend([] for _ in made[count + len(scans) :])
+    for scan, row in zip(scans, made[count:], strict=True):
+        scan.append(row)
+    return made[:count]
+
+
+def _check_ran(node: OnnxNode, turns: int, count: int) -> None:
+    """Raises UnsupportedOp if there are outputs behind the state, and no turn that made any of them."""
+    if not turns and node.outputs > count:
+        raise UnsupportedOp("its body never runs, so that what it would collect has no shape")
 
 
 def _truth(array: Any) -> bool:

@@ -43,7 +43,7 @@ class Folder:
 
         Raises:
             ModelFormatError: the place is not allowed, or does not hold that many bytes.
-        BudgetError: they are too many, with those read before.
+            BudgetError: they are too many, with those read before.
         """
         entries = _entries(proto)
         offset = _number(entries, "offset", 0)

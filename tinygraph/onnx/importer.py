@@ -123,14 +123,10 @@ class OnnxImporter:
             body = Body(self, self._proto.node, results, self._opsets, self._reserve())
             body.tensors |= tensors
             made = body.read()
-        if self._inferred is not None:
-            ends = list(self._loose_ends(body))
-            if not ends and self.refusals:
-                raise self.refusals.error()
-            return self.trace.builder.finish(ends or self._outputs(made), keep_data=False)
-        if self.refusals:
+        ends = list(self._loose_ends(body)) if self._inferred is not None else []
+        if self.refusals and not ends:
             raise self.refusals.error()
-        return self.trace.builder.finish(self._outputs(made), keep_data=False)
+        return self.trace.builder.finish(ends or self._outputs(made), keep_data=False)
 
     # ---- names ----
 

@@ -18,6 +18,7 @@ from tinygraph.ir import Graph, TensorType
 from tinygraph.onnx.external import Folder
 from tinygraph.onnx.importer import OnnxImporter
 from tinygraph.onnx.inputs import Inputs
+from tinygraph.onnx.names import free_inputs
 from tinygraph.onnx.partial import Unread
 from tinygraph.onnx.save import LIMIT
 
@@ -66,9 +67,8 @@ def input_types(source: str | os.PathLike[str] | bytes | BinaryIO) -> dict[str, 
     """The types of the inputs of an ONNX model by name, in order, whatever its nodes are; errors as `load`."""
     with _naming(source):
         graph = _checked(_parse(_content(source))).graph
-        initialized = {t.name for t in graph.initializer}
         types = Inputs(graph.input, _NOTHING)
-        return {info.name: types.type(info) for info in graph.input if info.name not in initialized}
+        return {info.name: types.type(info) for info in free_inputs(graph)}
 
 
 def load_partly(

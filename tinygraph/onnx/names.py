@@ -39,6 +39,12 @@ def _described(part: onnx.NodeProto | onnx.TensorProto) -> Iterator[str | bytes]
     yield from (text for entry in part.metadata_props for text in (entry.key, entry.value))
 
 
+def free_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The inputs that no initializer has numbers for."""
+    initialized = {tensor.name for tensor in graph.initializer}
+    return [info for info in graph.input if info.name not in initialized]
+
+
 def unique(what: str, names: Sequence[str]) -> set[str]:
     """The names; ModelFormatError if one is empty or there twice."""
     found: set[str] = set()

@@ -23,8 +23,9 @@ Behind it stands the public function, which works on symbolic tensors and on arr
 and `@from_onnx(...)` readers of the ONNX operators that map to it.
 
 No rule is optional. Absence is spoken: `macs = no_macs`, `vjp = not_differentiable("why")`,
-`to_onnx = not_in_onnx("why")`. An incomplete op fails at import. Only `lower`, the choice of
-a faster prepared kernel, may be left out.
+`to_onnx = not_in_onnx("why")`. An incomplete op fails at import. What may be left out has a
+default in `Op`: `lower` and `lower_fast`, the choice of a faster prepared kernel; `sizes`, results
+that the types tell; `work`, `scratch` and `at_most`, what a Budget has to know beside the types.
 """
 
 from __future__ import annotations

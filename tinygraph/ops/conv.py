@@ -181,18 +181,21 @@ class Conv(Convolution):
         return add_bias(taps.convolve(x, w, **self.attributes), bias)
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
-        x, w, *bias = types
-        g = self.geometry(x, self.infer(x, w, *bias), w.dims[2:])
+        g = self._planned(types)
         if g is None:
             return None
         return prepared(Pointwise(g, workers) if g.is_pointwise else Im2col(g, workers))
 
-    def lower_fast(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+    def _planned(self, types: Types) -> Geometry | None:
         x, w, *bias = types
-        g = self.geometry(x, self.infer(x, w, *bias), w.dims[2:])
-        weight = constants[1]
-        tile = 0 if g is None or weight is None else winograd.pays(g, workers)
-        return prepared(winograd.Winograd(g, workers, weight, tile)) if tile else None  # type: ignore[arg-type]  # both are there
+        return self.geometry(x, self.infer(x, w, *bias), w.dims[2:])
+
+    def lower_fast(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        g, weight = self._planned(types), constants[1]
+        if g is None or weight is None:
+            return None
+        tile = winograd.pays(g, workers)
+        return prepared(winograd.Winograd(g, workers, weight, tile)) if tile else None
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops.conv_transpose import ConvTranspose

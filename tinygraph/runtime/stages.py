@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.budget import Budget, check_node
-from tinygraph.build import infer, named
+from tinygraph.build import finders, infer, named
 from tinygraph.ir import Array, Graph, Node, Symbol, TensorType, Value, symbols_of
 from tinygraph.runtime.failure import explained
 
@@ -34,8 +34,7 @@ class Stage:
 
 def found_sizes(graph: Graph) -> set[Symbol]:
     """The dimensions that are neither numbers nor told by the inputs."""
-    symbols = {d for node in graph.nodes for t in node.output_types for d in symbols_of(t.shape)}
-    return symbols - set(graph.symbols)
+    return set(finders(graph.inputs, graph.nodes))
 
 
 def cut(graph: Graph) -> list[Stage]:
@@ -45,29 +44,29 @@ def cut(graph: Graph) -> list[Stage]:
     for value in graph.inputs:
         carriers |= {d: value for d in symbols_of(value.type.shape) if d not in carriers}
     planned: dict[int, list[Node]] = {}
-    finders: dict[int, list[Node]] = {}
+    finding: dict[int, list[Node]] = {}
     for node in graph.nodes:
         new = {d: v for v in node.outputs for d in symbols_of(v.type.shape) if d not in level}
         needed: list[Value | Symbol] = [*node.inputs, *named(node)]
         here = max((level.get(each, 0) for each in needed), default=0)
-        (finders if new else planned).setdefault(here, []).append(node)
+        (finding if new else planned).setdefault(here, []).append(node)
         level |= dict.fromkeys((*node.outputs, *new), here + 1 if new else here)
         carriers |= new
-    last = max((*planned, *finders), default=0)
-    return list(_stages(graph, planned, finders, carriers, last))
+    last = max((*planned, *finding), default=0)
+    return list(_stages(graph, planned, finding, carriers, last))
 
 
 def _stages(
     graph: Graph,
     planned: Mapping[int, list[Node]],
-    finders: Mapping[int, list[Node]],
+    finding: Mapping[int, list[Node]],
     carriers: Mapping[Symbol, Value],
     last: int,
 ) -> Iterator[Stage]:
     wanted = {v for _, v in graph.outputs}  # behind the stage in hand, which is found from the last to the first
     stages: list[Stage] = []
     for number in range(last, -1, -1):
-        nodes, behind = planned.get(number, []), tuple(finders.get(number, []))
+        nodes, behind = planned.get(number, []), tuple(finding.get(number, []))
         wanted -= {v for node in behind for v in node.outputs}
         wanted |= {v for node in behind for v in node.inputs}
         made = {v: None for node in nodes for v in node.outputs}
