@@ -8,7 +8,7 @@ returns and what plain kernels make.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -19,11 +19,12 @@ from tinygraph.errors import DivergenceError
 from tinygraph.ir import Array, Graph, Node, Value
 from tinygraph.ops.base import Prepared
 from tinygraph.runtime.failure import explained
-from tinygraph.runtime.frame import Arenas, Fixed, Frame
+from tinygraph.runtime.frame import Arenas, Call, Fixed, Frame
 from tinygraph.runtime.fuse import fuse
 from tinygraph.runtime.layout import lay_out
 from tinygraph.runtime.lifetimes import owners
 from tinygraph.runtime.placement import place
+from tinygraph.runtime.recording import Recording
 from tinygraph.runtime.state import finite, guarded, next_values, updates
 from tinygraph.runtime.step import steps
 
@@ -106,10 +107,14 @@ class Plan:
         self._copies = [(state[old], slots[new], placement.root[new] in state) for old, new in renewed.copied]
         self._arenas = arenas or Arenas()
 
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
+    def run(self, inputs: Sequence[Array], recording: Recording | None = None) -> list[Array]:
         """The arrays of the outputs, in order; they share memory with nothing else.
 
         Without state, several threads may call at once: each has an arena of its own.
+
+        Args:
+            inputs: an array for each input, in order.
+            recording: where to write down how long each step takes, if anybody wants to know.
 
         Raises:
             DivergenceError: a guarded value is not finite; no state was written.
@@ -120,17 +125,17 @@ class Plan:
             frame = arena.frames.get(self)
             if frame is None:
                 frame = arena.frames[self] = Frame(self._fixed, self.steps, arena.memory)
-            return self._run(frame, inputs)
+            calls = frame.calls if recording is None else recording.steps(frame.calls)
+            return self._run(frame.slots.copy(), calls, inputs)
         finally:
             self._arenas.give(arena)
 
-    def _run(self, frame: Frame, inputs: Sequence[Array]) -> list[Array]:
-        slots = frame.slots.copy()
+    def _run(self, slots: list[Any], calls: Iterable[Call], inputs: Sequence[Array]) -> list[Array]:
         slots[: len(inputs)] = inputs
         self._check(slots, self._given)
         step = None
         try:
-            for step, arguments, places, workspace in frame.calls:
+            for step, arguments, places, workspace in calls:
                 step.perform(slots, arguments, places, workspace)
                 self._check(slots, step.checked)
                 for i in step.release:

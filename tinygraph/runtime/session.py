@@ -18,8 +18,9 @@ from tinygraph.errors import UsageError
 from tinygraph.ir import Array, Graph, TensorType, Value
 from tinygraph.runtime.frame import Arenas
 from tinygraph.runtime.plan import Memory, Plan, Precision
+from tinygraph.runtime.recording import Recording
 from tinygraph.runtime.signature import Binding, Signature
-from tinygraph.runtime.stages import Staged, found_sizes
+from tinygraph.runtime.stages import Run, Staged, found_sizes
 from tinygraph.runtime.state import check, guarded, next_values
 from tinygraph.runtime.threads import count as count_threads
 from tinygraph.runtime.threads import limit as limit_threads
@@ -124,8 +125,8 @@ class Session:
         if not graph.symbols and self._staged is None:
             self._plan(())
 
-    def _part(self, graph: Graph) -> Session:
-        return Session(graph, self.threads, budget=self._budget, precision=self._precision)
+    def _part(self, graph: Graph) -> Run:
+        return Session(graph, self.threads, budget=self._budget, precision=self._precision)._run
 
     @property
     def memory(self) -> Memory:
@@ -151,17 +152,19 @@ class Session:
             BudgetError: the sizes of these arrays, or what is found in them, would take more than the budget.
             DivergenceError: a guarded value is not finite; the state is as it was.
         """
+        outputs = self._run(args, named)
+        return outputs[0] if len(outputs) == 1 else dict(zip(self._names, outputs, strict=True))
+
+    def _run(self, args: Sequence[Any], named: Mapping[str, Any], recording: Recording | None = None) -> list[Array]:
         arrays = self._signature.arrays(args, named)
         binding = self._signature.bind(arrays)
         # Kernels divide their work among threads themselves; BLAS would only get in their way.
         if self._staged is not None:
             with limit_threads(1), np.errstate(all="ignore"):
-                outputs = self._staged.run(arrays, dict(binding))
-        else:
-            plan = self._plan(binding)
-            with self._turn, limit_threads(1), np.errstate(all="ignore"):
-                outputs = plan.run(arrays)
-        return outputs[0] if len(outputs) == 1 else dict(zip(self._names, outputs, strict=True))
+                return self._staged.run(arrays, dict(binding), recording)
+        plan = self._plan(binding)
+        with self._turn, limit_threads(1), np.errstate(all="ignore"):
+            return plan.run(arrays, recording)
 
     def _plan(self, binding: Binding) -> Plan:
         with self._lock:

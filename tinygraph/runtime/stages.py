@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from time import perf_counter_ns
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from tinygraph.budget import Budget, check_node
 from tinygraph.build import finders, infer, named
 from tinygraph.ir import Array, Graph, Node, Symbol, TensorType, Value, symbols_of
 from tinygraph.runtime.failure import explained
+from tinygraph.runtime.recording import Recording, Span
+
+Run = Callable[[Sequence[Array], Mapping[str, Array], Recording | None], Sequence[Array]]
 
 
 @dataclass(frozen=True)
@@ -91,26 +94,30 @@ class Staged:
 
     Args:
         graph: some of its sizes are found while it runs.
-        make: makes the session of a stage.
+        make: makes a function that runs a stage: (arrays in order, arrays by name, recording) -> arrays.
         budget: of the nodes that find sizes, each for itself, and of all that is kept between stages; None for any.
     """
 
-    def __init__(self, graph: Graph, make: Callable[[Graph], Any], budget: Budget | None = None) -> None:
+    def __init__(self, graph: Graph, make: Callable[[Graph], Run], budget: Budget | None = None) -> None:
         self._graph = graph
         self._budget = budget
         self._stages = [(make(stage.graph), stage) for stage in cut(graph)]
 
-    def run(self, inputs: Sequence[Array], dims: Mapping[str, int]) -> list[Array]:
-        """The arrays of the outputs, in order."""
+    def run(self, inputs: Sequence[Array], dims: Mapping[str, int], recording: Recording | None = None) -> list[Array]:
+        """The arrays of the outputs, in order; see Plan.run for the recording."""
         live: dict[str, Array] = {v.name: a for v, a in zip(self._graph.inputs, inputs, strict=True)}
         live |= {v.name: self._graph.array(v) for v in self._graph.data}
         numbers = dict(dims)
-        for session, stage in self._stages:
+        for run, stage in self._stages:
             if stage.graph.outputs:
-                made = session(**{v.name: live[v.name] for v in stage.graph.inputs})
-                live |= made if isinstance(made, dict) else {stage.graph.outputs[0][0]: made}
+                made = run([live[v.name] for v in stage.graph.inputs], {}, recording)
+                live |= zip((name for name, _ in stage.graph.outputs), made, strict=True)
             for node in stage.finders:
+                began = perf_counter_ns()
                 arrays = find(node, [live[v.name] for v in node.inputs], numbers, self._budget)
+                ended = perf_counter_ns()
+                if recording is not None:
+                    recording.spans.append(Span(_bound(node, numbers), "plain", began, ended))
                 live |= zip((v.name for v in node.outputs), arrays, strict=True)
             if self._budget is not None:
                 held = {id(a): a.nbytes for a in live.values()}
@@ -139,3 +146,11 @@ def find(node: Node, inputs: Sequence[Array], numbers: dict[str, int], budget: B
         sizes = zip(type.shape, array.shape, strict=True)
         numbers |= {d.base: n // d.factor for d, n in sizes if isinstance(d, Symbol)}
     return arrays
+
+
+def _bound(node: Node, numbers: Mapping[str, int]) -> Node:
+    """The node with the numbers of its open dimensions."""
+    inputs, outputs = (
+        tuple(replace(v, type=v.type.bind(numbers)) for v in values) for values in (node.inputs, node.outputs)
+    )
+    return replace(node, op=node.op.bind(numbers), inputs=inputs, outputs=outputs)
