@@ -37,6 +37,7 @@ _COMMANDS = {
     "convert": "tinygraph.tools.convert",
     "train": "tinygraph.tools.train",
     "bench": "tinygraph.tools.bench",
+    "profile": "tinygraph.tools.profile",
     "models": "tinygraph.tools.networks",
     "ops": "tinygraph.tools.operators",
 }

@@ -30,7 +30,8 @@ def test_the_version_is_told() -> None:
 def test_help_lists_the_commands_there_are() -> None:
     text = invoke("--help").stdout
     names = re.findall(r"^  ([a-z]+) {2,}", text.partition("Commands:")[2], re.M)
-    assert names == ["summary", "render", "run", "optimize", "convert", "train", "bench", "models", "ops"]
+    wanted = ["summary", "render", "run", "optimize", "convert", "train", "bench", "profile", "models", "ops"]
+    assert names == wanted
     for name in names:
         assert "Usage: tinygraph " + name in invoke(name, "-h").stdout
     assert "Usage: tinygraph" in invoke(code=2).stderr

@@ -6,9 +6,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -25,6 +26,9 @@ from tinygraph.runtime.state import check, guarded, next_values
 from tinygraph.runtime.threads import count as count_threads
 from tinygraph.runtime.threads import limit as limit_threads
 from tinygraph.trace import Spec, trace
+
+if TYPE_CHECKING:
+    from tinygraph.runtime.profile import Profile
 
 _MAX_PLANS = 8  # bindings of open dimensions whose plans are kept
 
@@ -154,6 +158,29 @@ class Session:
         """
         outputs = self._run(args, named)
         return outputs[0] if len(outputs) == 1 else dict(zip(self._names, outputs, strict=True))
+
+    def profile(self, /, *args: Any, repeat: int = 10, **named: Any) -> Profile:
+        """Runs the graph several times, and tells what each step takes; `print(session.profile(x))`.
+
+        State stays as it is: the runs change a copy. Of a graph in stages, the steps of all stages are told.
+
+        Args:
+            args: as in a call.
+            repeat: runs that are measured, after some that are not.
+            named: as in a call; an input of the name `repeat` comes in order.
+
+        Raises:
+            UsageError: repeat is less than one; and all that a call raises.
+        """
+        from tinygraph.runtime.profile import profile
+
+        session = self._copy() if self._state else self
+        return profile(partial(session._run, args, named), self.threads, repeat)
+
+    def _copy(self) -> Session:
+        with self._turn:
+            state = {value: array.copy() for value, array in self._state.items()}
+        return Session(self.graph, self.threads, state, self._guard, self._budget, self._precision)
 
     def _run(self, args: Sequence[Any], named: Mapping[str, Any], recording: Recording | None = None) -> list[Array]:
         arrays = self._signature.arrays(args, named)
