@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -23,6 +22,7 @@ from tinygraph.runtime.recording import Recording
 from tinygraph.runtime.signature import Binding, Signature
 from tinygraph.runtime.stages import Run, Staged, found_sizes
 from tinygraph.runtime.state import check, guarded, next_values
+from tinygraph.runtime.threads import Mutex
 from tinygraph.runtime.threads import count as count_threads
 from tinygraph.runtime.threads import limit as limit_threads
 from tinygraph.trace import Spec, trace
@@ -123,8 +123,8 @@ class Session:
         self._loaded = replace(graph, data=MappingProxyType(weights))
         self._plans: OrderedDict[Binding, Plan] = OrderedDict()
         self._arenas = Arenas()
-        self._lock = Lock()
-        self._turn: AbstractContextManager[Any] = Lock() if self._state else nullcontext()
+        self._lock = Mutex()
+        self._turn: AbstractContextManager[Any] = Mutex() if self._state else nullcontext()
         self._staged = Staged(self._loaded, self._part, budget) if found_sizes(graph) else None
         if not graph.symbols and self._staged is None:
             self._plan(())
