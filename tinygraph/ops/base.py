@@ -24,8 +24,9 @@ and `@from_onnx(...)` readers of the ONNX operators that map to it.
 
 No rule is optional. Absence is spoken: `macs = no_macs`, `vjp = not_differentiable("why")`,
 `to_onnx = not_in_onnx("why")`. An incomplete op fails at import. What may be left out has a
-default in `Op`: `lower` and `lower_fast`, the choice of a faster prepared kernel; `sizes`, results
-that the types tell; `work`, `scratch` and `at_most`, what a Budget has to know beside the types.
+default in `Op`: `lower`, the choice of a faster prepared kernel, and `lower_channels_last`, of one for
+maps in another layout; `sizes`, results that the types tell; `work`, `scratch` and `at_most`, what a
+Budget has to know beside the types.
 """
 
 from __future__ import annotations
@@ -35,17 +36,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from math import prod
-from typing import Any, ClassVar, Protocol, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transform
 
 import numpy as np
 
 from tinygraph.build import infer
 from tinygraph.errors import NotDifferentiable, ShapeError, UnsupportedOp
 from tinygraph.ir import Array, Dim, Symbol, TensorType
+from tinygraph.kernels.channels_last.epilogue import Epilogue
 
 Types = Sequence[TensorType]
 Tensor = Any  # a symbolic tensor or an array: public functions take either, and give it back
 Cost = Callable[["Op", Types, Types], int]
+Precision = Literal["exact", "fast"]
 
 OPS: dict[str, type[Op]] = {}
 IMPORTERS: dict[str, Callable[..., Any]] = {}
@@ -75,11 +78,13 @@ class Prepared:
             an elementwise op may be given as the very array of an input of the same type.
         workspace: bytes of scratch memory that `run` needs.
         algorithm: a short name for profiles ("gemm", "im2col").
+        held: bytes of what was made of the constants.
     """
 
     run: Callable[[Sequence[Array], Sequence[Array], Array], None]
     workspace: int
     algorithm: str
+    held: int = 0
 
 
 class Op:
@@ -90,6 +95,8 @@ class Op:
     arity: ClassVar[tuple[int, int | None]]
     onnx: ClassVar[tuple[str, ...]] = ()
     traits: ClassVar[frozenset[str]] = frozenset()
+    anchors: ClassVar[bool] = False  # worth bringing maps into another layout; see runtime/channels_last.py
+    finishes: ClassVar[bool] = False  # its kernels for that layout take an epilogue along
 
     # The rules every op must have; declared here for type checkers only.
     infer: Callable[..., TensorType | tuple[TensorType, ...]]
@@ -126,9 +133,28 @@ class Op:
         """The largest number that a size may have which comes out only when the op runs; see runtime/stages.py."""
         raise NotImplementedError(f"{self.name} finds no sizes")
 
-    def lower_fast(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
-        """As `lower`, for who has chosen speed: a kernel whose rounding errors are larger; None if there is none."""
-        return None
+    def fits_channels_last(self, types: Types, constants: Sequence[Array | None]) -> bool:
+        """Whether `lower_channels_last` has a kernel for these inputs; see runtime/channels_last.py."""
+        return False
+
+    def lower_channels_last(
+        self,
+        types: Types,
+        constants: Sequence[Array | None],
+        workers: int,
+        precision: Precision,
+        epilogue: Epilogue,
+    ) -> Prepared:
+        """A kernel whose maps, all arrays that are no constants, come and go as [N, *spatial, C].
+
+        Args:
+            types: types of the inputs, channels first.
+            constants: the array of each input that never changes, else None; such arrays come as they are.
+            workers: threads that the kernel may use.
+            precision: "fast" for kernels that round more, where there are any.
+            epilogue: what is done to the result, if the op says that it `finishes`; a residual is the last input.
+        """
+        raise NotImplementedError(f"{self.name} has no kernel for channels last")
 
     def sizes(self, types: Types) -> tuple[Dim, ...] | None:
         """The numbers of the only output, row by row, if they are sizes that the input types alone tell."""

@@ -14,13 +14,15 @@ import numpy as np
 
 from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Dim, Symbol, TensorType
-from tinygraph.kernels import taps, winograd
+from tinygraph.kernels import channels_last, taps
+from tinygraph.kernels.channels_last.epilogue import Epilogue
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import Im2col, Pointwise
 from tinygraph.kernels.weight_grad import WeightGrad
 from tinygraph.ops.base import (
     Exporter,
     Op,
+    Precision,
     Prepared,
     Tensor,
     Types,
@@ -162,6 +164,7 @@ class Conv(Convolution):
     onnx = ("Conv",)
     arity = (2, 3)
     traits = frozenset({"linear"})
+    anchors = finishes = True
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         floating(x, w, *bias)
@@ -190,12 +193,27 @@ class Conv(Convolution):
         x, w, *bias = types
         return self.geometry(x, self.infer(x, w, *bias), w.dims[2:])
 
-    def lower_fast(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
-        g, weight = self._planned(types), constants[1]
-        if g is None or weight is None:
-            return None
-        tile = winograd.pays(g, workers)
-        return prepared(winograd.Winograd(g, workers, weight, tile)) if tile else None
+    def fits_channels_last(self, types: Types, constants: Sequence[Array | None]) -> bool:
+        return self._planned(types) is not None and all(c is not None for c in constants[1:])
+
+    def lower_channels_last(
+        self,
+        types: Types,
+        constants: Sequence[Array | None],
+        workers: int,
+        precision: Precision,
+        epilogue: Epilogue,
+    ) -> Prepared:
+        g, weight, *bias = self._planned(types), *constants[1:]
+        assert g is not None
+        assert weight is not None
+        routine = channels_last.convolution(g, workers, weight, epilogue, precision == "fast")
+
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+            residual = inputs[-1] if epilogue.residual else None
+            routine.run(inputs[0], bias[0] if bias else None, residual, outputs[0], workspace)
+
+        return Prepared(run, routine.workspace, routine.algorithm + epilogue.suffix, routine.held)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops.conv_transpose import ConvTranspose

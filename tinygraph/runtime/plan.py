@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from tinygraph.errors import DivergenceError
 from tinygraph.ir import Array, Graph, Node, Value
-from tinygraph.ops.base import Prepared
+from tinygraph.ops.base import Precision, Prepared
+from tinygraph.runtime.channels_last import channels_last
 from tinygraph.runtime.failure import explained
 from tinygraph.runtime.frame import Arenas, Call, Fixed, Frame
 from tinygraph.runtime.fuse import fuse
@@ -27,8 +28,6 @@ from tinygraph.runtime.placement import place
 from tinygraph.runtime.recording import Recording
 from tinygraph.runtime.state import finite, guarded, next_values, updates
 from tinygraph.runtime.step import steps
-
-Precision = Literal["exact", "fast"]
 
 _NO_STATE: Mapping[Value, Array] = MappingProxyType({})
 
@@ -84,10 +83,10 @@ class Plan:
         precision: Precision = "exact",
     ) -> None:
         checked = guarded(graph, guard)
-        graph = fuse(graph, checked)
+        graph = fuse(graph if checked else channels_last(graph, weights, precision), checked)
         arrays = {**weights, **state}
         with np.errstate(all="ignore"):  # as at a run: what is prepared of weights may be infinite
-            lowered = {node: _lowered(node, weights, workers, precision) for node in graph.nodes}
+            lowered = {node: _lowered(node, weights, workers) for node in graph.nodes}
         prepared = {node: kernel for node, kernel in lowered.items() if kernel is not None}
         owner = owners(graph, arrays)
         renewed = updates(graph, state, owner, checked, prepared)
@@ -95,8 +94,8 @@ class Plan:
         returned = [v for name, v in graph.outputs if name not in named]
         placement = place(graph, owner, renewed.in_place, prepared, returned)
         layout = lay_out(graph, placement, {node: kernel.workspace for node, kernel in prepared.items()}, returned)
-        held = {id(a): a.nbytes for a in arrays.values()}
-        self.memory = Memory(layout.activations, sum(held.values()), layout.total - layout.activations)
+        held = sum({id(a): a.nbytes for a in arrays.values()}.values()) + sum(k.held for k in prepared.values())
+        self.memory = Memory(layout.activations, held, layout.total - layout.activations)
 
         slots = {v: i for i, v in enumerate(graph.values())}
         self.steps = steps(graph, placement, layout, prepared, checked, slots)
@@ -157,11 +156,9 @@ class Plan:
                 raise DivergenceError(f"{self._names[i]!r} is not finite")
 
 
-def _lowered(node: Node, weights: Mapping[Value, Array], workers: int, precision: Precision) -> Prepared | None:
+def _lowered(node: Node, weights: Mapping[Value, Array], workers: int) -> Prepared | None:
     """The prepared kernel of a node; None if it has none."""
-    constants = [weights.get(v) for v in node.inputs]
-    fast = node.op.lower_fast(node.input_types, constants, workers) if precision == "fast" else None
-    return fast or node.op.lower(node.input_types, constants, workers)
+    return node.op.lower(node.input_types, [weights.get(v) for v in node.inputs], workers)
 
 
 def _whole(array: Array) -> Array:

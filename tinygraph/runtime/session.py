@@ -16,8 +16,9 @@ import tinygraph
 from tinygraph.budget import DEFAULT, Budget, check_work
 from tinygraph.errors import UsageError
 from tinygraph.ir import Array, Graph, TensorType, Value
+from tinygraph.ops.base import Precision
 from tinygraph.runtime.frame import Arenas
-from tinygraph.runtime.plan import Memory, Plan, Precision
+from tinygraph.runtime.plan import Memory, Plan
 from tinygraph.runtime.recording import Recording
 from tinygraph.runtime.signature import Binding, Signature
 from tinygraph.runtime.stages import Run, Staged, found_sizes

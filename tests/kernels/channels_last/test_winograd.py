@@ -11,12 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.kernels.test_convolution import LAYOUTS, compare, numbers, result
-from tinygraph.kernels import im2col, taps, winograd
+from tests.kernels.channels_last.test_im2col import EPILOGUES, finished, ran
+from tests.kernels.test_convolution import LAYOUTS, numbers
+from tinygraph.kernels import im2col, taps
+from tinygraph.kernels.channels_last import winograd
+from tinygraph.kernels.channels_last.epilogue import Epilogue
+from tinygraph.kernels.channels_last.im2col import Im2col
+from tinygraph.kernels.channels_last.winograd import Winograd, matrices, pays
 from tinygraph.kernels.geometry import Geometry
-from tinygraph.kernels.im2col import Im2col
 from tinygraph.kernels.scratch import Array, allocate
-from tinygraph.kernels.winograd import Winograd, matrices, pays
 
 TILES = st.sampled_from([2, 4])
 BUDGETS = st.sampled_from([1, 20_000, 1 << 20])  # bytes of a band: from one row of tiles to everything at once
@@ -51,20 +54,23 @@ def arrays(g: Geometry, layout: str = "contiguous") -> tuple[Array, Array, Array
     return x, numbers((g.filters, g.channels, 3, 3), 2), numbers((g.filters,), 3)
 
 
-def convolved(g: Geometry, x: Array, w: Array, b: Array | None) -> Array:
-    y = taps.convolve(x, w, g.stride, g.padding, g.dilation, g.groups)
-    return y if b is None else y + b.reshape(-1, 1, 1)
+def convolved(g: Geometry, x: Array, w: Array) -> Array:
+    return taps.convolve(x, w, g.stride, g.padding, g.dilation, g.groups)
 
 
-@given(geometries(), TILES, BUDGETS, st.integers(1, 2), st.booleans(), LAYOUTS, st.booleans())
+@given(geometries(), TILES, BUDGETS, st.integers(1, 2), st.booleans(), LAYOUTS, EPILOGUES, st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_winograd(g: Geometry, tile: int, budget: int, workers: int, divided: bool, layout: str, biased: bool) -> None:
+def test_winograd(
+    g: Geometry, tile: int, budget: int, workers: int, divided: bool, layout: str, epilogue: Epilogue, biased: bool
+) -> None:
     x, w, b = arrays(g, layout)
     bias = b if biased else None
+    residual = numbers((g.batch, g.filters, *g.out), 4) if epilogue.residual else None
     sizes = {"_BAND_BYTES": budget, "_WEIGHTS_OF_BAND": 1 << 30, "_LARGE_WEIGHT": 0 if divided else 1 << 30}
-    with patch.multiple(winograd, **sizes), patch.object(im2col, "_WORTH_SHARING", 1):
-        found = result(Winograd(g, workers, w, tile), (g.batch, g.filters, *g.out), x, w, bias)
-    np.testing.assert_allclose(found, convolved(g, x, w, bias), rtol=0, atol=1e-10)
+    with patch.multiple(winograd, _UNPACKED=100, **sizes), patch.object(im2col, "_WORTH_SHARING", 1):
+        found = ran(Winograd(g, workers, w, tile, epilogue), g, x, bias, residual)
+    wanted = finished(convolved(g, x, w), bias, residual, epilogue)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("divided", [False, True])
@@ -73,9 +79,9 @@ def test_two_workers_divide_rows_or_filters(divided: bool) -> None:
     x, w, b = arrays(g)
     with patch.multiple(winograd, _LARGE_WEIGHT=0 if divided else 1 << 30), patch.object(im2col, "_WORTH_SHARING", 1):
         routine = Winograd(g, 2, w)
-    assert (routine.divided, len(routine.teams), len(routine.parts)) == ((True, 1, 2) if divided else (False, 2, 1))
-    found = result(routine, (1, 64, 16, 16), x, w, b)
-    np.testing.assert_allclose(found, convolved(g, x, w, b), rtol=0, atol=1e-10)
+    assert (routine.divided, len(routine.teams), len(routine.filters)) == ((True, 1, 2) if divided else (False, 2, 1))
+    wanted = finished(convolved(g, x, w), b, None, Epilogue())
+    np.testing.assert_allclose(ran(routine, g, x, b, None), wanted, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize(("tile", "factor"), [(2, 3), (4, 12)])
@@ -84,30 +90,24 @@ def test_error_in_single_precision(tile: int, factor: int, channels: int) -> Non
     """Root of the mean square: at most `factor` times im2col's; see the table of the module."""
     g = plain(1, channels, 40, (19, 18), dtype=np.float32)
     x, w, b = (a.astype(np.float32) for a in arrays(g))
-    wanted = convolved(g, *(a.astype(np.float64) for a in (x, w, b)))
+    wanted = finished(convolved(g, x.astype(np.float64), w.astype(np.float64)), b.astype(np.float64), None, Epilogue())
 
     def error(routine: Any) -> float:
-        y = np.full(wanted.shape, np.nan, np.float32)
-        routine.run(x, w, b, y, allocate(routine.workspace))
-        return float(np.sqrt(np.mean((y - wanted) ** 2)))
+        return float(np.sqrt(np.mean((ran(routine, g, x, b, None) - wanted) ** 2)))
 
-    assert error(Winograd(g, 2, w, tile)) <= factor * error(Im2col(g, 2))
+    assert error(Winograd(g, 2, w, tile)) <= factor * error(Im2col(g, 2, w))
 
 
 @pytest.mark.parametrize("tile", [2, 4])
-def test_memory_may_hold_anything_between_calls(tile: int) -> None:
+def test_views_of_scratch_memory_are_made_once(tile: int) -> None:
     g = plain(2, 3, 5, (11, 9), ((2, 1), (0, 3)))
     x, w, b = arrays(g)
-    routine = Winograd(g, 2, w, tile)
-    workspace, first, second = allocate(routine.workspace), *np.full((2, g.batch, g.filters, *g.out), np.nan)
-    routine.run(x, w, b, first, workspace)
-    workspace.fill(0xFF)
-    routine.run(x, w, b, second, workspace)
-    np.testing.assert_array_equal(first, second)
+    routine, y = Winograd(g, 2, w, tile), np.empty((g.batch, *g.out, g.filters))
+    workspace = allocate(routine.workspace)
+    routine.run(np.moveaxis(x, 1, -1), b, None, y, workspace)
     steps = routine.bound(workspace)
-    routine.run(-x, w, b, second, workspace)
+    routine.run(np.moveaxis(-x, 1, -1), b, None, y, workspace)
     assert routine.bound(workspace) is steps
-    compare(second + first, np.broadcast_to(2 * b.reshape(-1, 1, 1), first.shape))
 
 
 def test_the_weight_is_transformed_in_double_precision_and_rounded_once() -> None:
@@ -115,8 +115,8 @@ def test_the_weight_is_transformed_in_double_precision_and_rounded_once() -> Non
     w = numbers((5, 3, 3, 3), 2).astype(np.float32)
     for tile in (2, 4):
         transform = matrices(tile)[1]
-        wanted = np.einsum("ia,kcab,jb->ijkc", transform, w.astype(np.float64), transform)
-        found = Winograd(g, 1, w, tile).weight.reshape(wanted.shape)
+        wanted = np.einsum("ia,kcab,jb->jick", transform, w.astype(np.float64), transform)
+        found = Winograd(g, 1, w, tile).weights[0].reshape(wanted.shape)
         np.testing.assert_allclose(found, wanted, rtol=1e-7, atol=1e-12)
 
 
@@ -132,7 +132,6 @@ def test_where_it_pays() -> None:
     single = {"dtype": np.float32}
     assert pays(plain(1, 64, 64, (56, 56), **single), 1) == 4
     assert pays(plain(1, 128, 128, (28, 28), **single), 2) == 4
-    assert pays(plain(1, 64, 64, (6, 6), **single), 1) == 2
     assert pays(plain(1, 128, 128, (1, 1), **single), 1) == 0
     assert pays(plain(1, 3, 64, (56, 56), **single), 1) == 0
     assert pays(plain(1, 4, 4, (56, 56), **single), 1) == 0

@@ -1,0 +1,63 @@
+"""Convolutions with the channels last against the plain tap-by-tap one, in float64, over generated geometries."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.kernels.test_convolution import BUDGETS, LAYOUTS, WORKERS, attributes, geometries, numbers
+from tinygraph.kernels import im2col as channels_first
+from tinygraph.kernels import taps
+from tinygraph.kernels.channels_last import im2col
+from tinygraph.kernels.channels_last.epilogue import Epilogue
+from tinygraph.kernels.channels_last.im2col import Im2col
+from tinygraph.kernels.geometry import Geometry
+from tinygraph.kernels.scratch import Array, allocate
+
+EPILOGUES = st.builds(Epilogue, st.booleans(), st.sampled_from([None, 0.0]), st.sampled_from([None, 1.0]))
+
+
+def last(array: Array) -> Array:
+    return np.moveaxis(array, 1, -1)
+
+
+def finished(y: Array, b: Array | None, residual: Array | None, epilogue: Epilogue) -> Array:
+    """What becomes of a convolution's result [N, K, *]."""
+    y = y if b is None else y + b.reshape(-1, *[1] * (y.ndim - 2))
+    y = y if residual is None else y + residual
+    y = y if epilogue.low is None else np.maximum(y, epilogue.low)
+    return y if epilogue.high is None else np.minimum(y, epilogue.high)
+
+
+def ran(routine: Any, g: Geometry, x: Array, b: Array | None, residual: Array | None) -> Array:
+    """What a routine computes, [N, K, *out], in memory full of NaN; the second time, if that changes anything."""
+    workspace = allocate(routine.workspace)
+    given = None if residual is None else np.ascontiguousarray(last(residual))
+    made = []
+    for _ in range(2):
+        workspace.fill(0xFF)
+        made.append(np.full((g.batch, *g.out, g.filters), np.nan, g.dtype))
+        routine.run(last(x), b, given, made[-1], workspace)
+    np.testing.assert_array_equal(*made)
+    return np.moveaxis(made[0], -1, 1)
+
+
+@given(
+    geometries() | geometries(pointwise=True) | geometries(dense=True), BUDGETS, WORKERS, LAYOUTS, EPILOGUES, st.data()
+)
+@settings(max_examples=300, deadline=None)
+def test_convolution(g: Geometry, budget: int, workers: int, layout: str, epilogue: Epilogue, data: Any) -> None:
+    x = numbers((g.batch, g.channels, *g.sizes), 1, layout)
+    w = numbers((g.filters, g.channels // g.groups, *g.kernel), 2)
+    b = numbers((g.filters,), 3) if data.draw(st.booleans()) else None
+    residual = numbers((g.batch, g.filters, *g.out), 4) if epilogue.residual else None
+    few = data.draw(st.sampled_from([0, 1 << 30]))  # workers share the positions, or the filters
+    sizes = {"_BLOCK_BYTES": budget, "_FEWEST_POSITIONS": 1, "_FEW_POSITIONS": few, "_SMALL_WEIGHT": 0}
+    with patch.multiple(im2col, **sizes), patch.object(channels_first, "_WORTH_SHARING", 1):
+        found = ran(Im2col(g, workers, w, epilogue), g, x, b, residual)
+    wanted = finished(taps.convolve(x, w, **attributes(g)), b, residual, epilogue)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)

@@ -1,0 +1,245 @@
+"""Convolution with the channels last: products of windows, as rows of a matrix, and the weight, a block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue
+from tinygraph.kernels.geometry import Geometry
+from tinygraph.kernels.im2col import sharing
+from tinygraph.kernels.scratch import Array, Bound, Index, carve, room
+from tinygraph.kernels.workers import shares, together
+
+# Windows and results of a block should stay in the second-level cache of a core (1 to 2 MiB), ...
+_BLOCK_BYTES = 1 << 20
+# ... but a weight is packed for each block: there should be enough positions for that.
+_FEWEST_POSITIONS = 192
+# Where workers would have fewer positions each, and the weight is not small, they divide the filters.
+_FEW_POSITIONS = 96
+_SMALL_WEIGHT = 1 << 16
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some whole images, or some rows of one image."""
+
+    images: slice
+    rows: slice
+
+
+@dataclass(frozen=True)
+class Filling:
+    """How windows become rows of a matrix, as views of scratch memory.
+
+    Attributes:
+        index: the part of x [N, *sizes, C] that is met.
+        borders: memory that is set to zero, around ...
+        inside: ... where that part goes; None if it goes to the columns directly.
+        windows: what the windows meet, [n, rows, *out, *kernel, C], or [groups, ...].
+        columns: where they go, with the same axes.
+        matrix: the same memory, [groups, positions, depth].
+    """
+
+    index: Index
+    borders: Sequence[Array]
+    inside: Array | None
+    windows: Array | None
+    columns: Array
+    matrix: Array
+
+    def fill(self, x: Array) -> None:
+        """Makes the matrix."""
+        if self.inside is None:
+            self.columns[...] = x[self.index].reshape(self.columns.shape)
+            return
+        for border in self.borders:
+            border.fill(0)
+        self.inside[...] = x[self.index]
+        self.columns[...] = self.windows
+
+
+class Im2col:
+    """y = w * x + b, finished by an epilogue.
+
+    Args:
+        g: the convolution.
+        workers: threads that it may use.
+        weight: [filters, channels / groups, *kernel], which never changes.
+        epilogue: what is done to the results.
+    """
+
+    def __init__(self, g: Geometry, workers: int, weight: Array, epilogue: Epilogue = PLAIN) -> None:
+        self.g, self.epilogue = g, epilogue
+        self.algorithm = "gemm" if g.is_pointwise else "im2col"
+        by_group = weight.reshape(g.groups, g.filters // g.groups, *weight.shape[1:])
+        by_tap = np.moveaxis(np.moveaxis(by_group, 2, -1), 1, -1)  # [groups, *kernel, channels, filters]
+        whole = by_tap.reshape(g.groups, g.depth, -1)
+        self.workers = workers = sharing(g, workers)
+        positions = g.batch * g.positions
+        self.divided = (
+            workers > 1 and g.groups == 1 and positions < workers * _FEW_POSITIONS and weight.size > _SMALL_WEIGHT
+        )
+        self.filters = shares(g.filters, workers if self.divided else 1)
+        self.weights = [np.ascontiguousarray(whole[..., part]) for part in self.filters]
+        self.held = sum(w.nbytes for w in self.weights)
+        self.direct = g.is_dense and g.groups == 1
+        self.blocks = self._blocks(1 if self.divided else workers)
+        self.teams = [self.blocks] if self.divided else [self.blocks[s] for s in shares(len(self.blocks), workers)]
+        largest = max(map(self._positions, self.blocks))
+        framed = not g.is_pointwise
+        frame = max(prod(self._frame(block)) for block in self.blocks) if framed else 0
+        columns = 0 if self.direct else largest * g.groups * g.depth
+        self.scratch = ((frame,), (columns,)) * len(self.teams)
+        self.workspace = room(g.dtype, *self.scratch)
+        self.bound = Bound(self._bind)
+
+    def run(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> None:
+        """Computes y [N, *out, K], C-contiguous, of x [N, *sizes, C]."""
+        flat = y.reshape(-1, self.g.filters)
+        added = None if residual is None else residual.reshape(flat.shape)
+        if self.direct:
+            x = x.reshape(-1, self.g.channels)
+        fillings = self.bound(workspace)
+        if self.divided:
+            self._divided(x, b, added, flat, fillings[0])
+            return
+        weight = self.weights[0]
+        tasks = [
+            partial(self._run, *pair, x, weight, b, added, flat) for pair in zip(self.teams, fillings, strict=True)
+        ]
+        together(tasks)
+
+    def _run(
+        self,
+        blocks: Sequence[Block],
+        fillings: Sequence[Filling | None],
+        x: Array,
+        weight: Array,
+        b: Array | None,
+        residual: Array | None,
+        y: Array,
+    ) -> None:
+        for block, filling in zip(blocks, fillings, strict=True):
+            place = self._place(block)
+            target = y[place]
+            self._multiply(x, place, filling, weight, target)
+            self.epilogue.finish(target, b, None if residual is None else residual[place])
+
+    def _divided(
+        self, x: Array, b: Array | None, residual: Array | None, y: Array, fillings: Sequence[Filling | None]
+    ) -> None:
+        for block, filling in zip(self.blocks, fillings, strict=True):
+            place = self._place(block)
+            target = y[place]
+            if filling is not None:
+                filling.fill(x)
+            matrix = x[place] if filling is None else filling.matrix[0]
+
+            def part(weight: Array, filters: slice, matrix: Array = matrix, target: Array = target) -> None:
+                np.matmul(matrix, weight[0], out=target[:, filters])
+
+            together([partial(part, *pair) for pair in zip(self.weights, self.filters, strict=True)])
+            self.epilogue.finish(target, b, None if residual is None else residual[place])
+
+    def _multiply(self, x: Array, place: slice, filling: Filling | None, weight: Array, target: Array) -> None:
+        if filling is None:
+            np.matmul(x[place], weight[0], out=target)
+            return
+        filling.fill(x)
+        if len(weight) == 1:
+            np.matmul(filling.matrix[0], weight[0], out=target)
+        else:
+            by_group = target.reshape(len(target), len(weight), -1).swapaxes(0, 1)
+            np.matmul(filling.matrix, weight, out=by_group)
+
+    def _blocks(self, workers: int) -> list[Block]:
+        g = self.g
+        rows = g.out[0]
+        row = prod(g.out[1:])
+        bytes_of_row = row * (g.groups * g.depth + g.filters) * g.dtype.itemsize
+        fitting = max(_BLOCK_BYTES // bytes_of_row, -(-_FEWEST_POSITIONS // row), 1)
+        if fitting >= rows and g.batch >= workers:
+            images = -(-g.batch // (fitting // rows))
+            images = -(-images // workers) * workers
+            return [Block(n, slice(0, rows)) for n in shares(g.batch, images)]
+        parts = -(-rows // fitting)
+        if g.batch < workers:
+            parts = -(-parts // workers) * workers
+        return [Block(slice(n, n + 1), r) for n in range(g.batch) for r in shares(rows, parts)]
+
+    def _positions(self, block: Block) -> int:
+        rows = block.rows.stop - block.rows.start
+        return int((block.images.stop - block.images.start) * rows * prod(self.g.out[1:]))
+
+    def _place(self, block: Block) -> slice:
+        """Where its positions are among all."""
+        row = prod(self.g.out[1:])
+        start = (block.images.start * self.g.out[0] + block.rows.start) * row
+        return slice(start, start + self._positions(block))
+
+    def _frame(self, block: Block) -> tuple[int, ...]:
+        """The part of the padded input that a block's windows meet, [n, *sizes, channels]."""
+        g = self.g
+        counts = (block.rows.stop - block.rows.start, *g.out[1:])
+        reach = [
+            (n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(counts, g.stride, g.kernel, g.dilation, strict=True)
+        ]
+        return block.images.stop - block.images.start, *reach, g.channels
+
+    def _bind(self, workspace: Array) -> list[list[Filling | None]]:
+        memory = carve(workspace, self.g.dtype, *self.scratch)
+        bind: Callable[[Block, Array, Array], Filling | None] = self._filling
+        bound = []
+        for team in self.teams:
+            frame, columns = next(memory), next(memory)
+            bound.append([None if self.direct else bind(block, frame, columns) for block in team])
+        return bound
+
+    def _filling(self, block: Block, frame: Array, columns: Array) -> Filling:
+        g = self.g
+        n, positions = block.images.stop - block.images.start, self._positions(block)
+        matrix = columns[: g.groups * positions * g.depth].reshape(g.groups, positions, g.depth)
+        counts = (block.rows.stop - block.rows.start, *g.out[1:])
+        taken = matrix.reshape(g.groups, n, *counts, *g.kernel, g.channels // g.groups)
+        taken = np.moveaxis(taken, 0, -2)  # [n, *counts, *kernel, groups, channels]
+        starts = [-front for front, _ in g.padding]
+        starts[0] += block.rows.start * g.stride[0]
+        if g.is_pointwise:
+            ends = [a + (c - 1) * s + 1 for a, c, s in zip(starts, counts, g.stride, strict=True)]
+            steps = [slice(a, e, s) for a, e, s in zip(starts, ends, g.stride, strict=True)]
+            index: Index = (block.images, *steps)
+            taps = tuple(range(1 + len(counts), 1 + 2 * len(counts)))
+            return Filling(index, (), None, None, taken.squeeze(taps), matrix)
+        shape = self._frame(block)
+        framed = frame[: prod(shape)].reshape(shape)
+        met = [
+            slice(max(a, 0), max(a, 0, min(a + r, size)))
+            for a, r, size in zip(starts, shape[1:], g.sizes, strict=False)
+        ]
+        at = [slice(m.start - a, m.stop - a) for m, a in zip(met, starts, strict=True)]
+        borders = []
+        for axis, (place, size) in enumerate(zip(at, shape[1:], strict=False)):
+            before: Index = (slice(None), *at[:axis])
+            borders += [framed[(*before, slice(0, place.start))], framed[(*before, slice(place.stop, size))]]
+        image, *lines, channel = framed.strides
+        windows = as_strided(
+            framed,
+            (n, *counts, *g.kernel, g.groups, g.channels // g.groups),
+            (
+                image,
+                *(line * s for line, s in zip(lines, g.stride, strict=True)),
+                *(line * d for line, d in zip(lines, g.dilation, strict=True)),
+                channel * (g.channels // g.groups),
+                channel,
+            ),
+            writeable=False,
+        )
+        return Filling(
+            (block.images, *met), [b for b in borders if b.size], framed[(slice(None), *at)], windows, taken, matrix
+        )

@@ -1,0 +1,424 @@
+"""Convolution with 3 x 3 kernels by Winograd's minimal filtering: fewer products for a few more digits of error.
+
+A tile of m x m results is made of (m + 2)^2 numbers of the input. Input and weight are transformed so that
+one product for each of those numbers is enough:
+
+    y = A^T [sum over channels of (G w G^T) * (B^T d B)] A,
+
+(m + 2)^2 products for each tile, channel and filter instead of 9 m^2: 2.25 times fewer for m = 2, 4 times for m = 4.
+
+The products are matrix products of all tiles and channels, one for each of the (m + 2)^2 places. The transforms are
+matrix products too, along one axis at a time: of lines as they stand in the frame, then of what their tiles meet,
+which is copied for that in runs of all channels.
+
+Errors in single precision, input and weight of variance 1, maps of 28 x 28, against double precision, in units of
+2^-23 times the standard deviation of the results (root of the mean square, largest of 50,000):
+
+| channels | im2col | m = 2 | m = 4 |
+|---|---|---|---|
+| 64 | 2.1, 15 | 2.2, 12 | 9.2, 88 |
+| 128 | 2.9, 22 | 3.0, 22 | 12.7, 120 |
+| 256 | 3.0, 16 | 4.2, 23 | 17.7, 163 |
+| 512 | 3.0, 16 | 5.8, 38 | 24.5, 255 |
+
+With the points 0, 1, -1, 2, -2 instead of those below, those of m = 4 are 1.5 and 2.5 times as large.
+
+Sources: Lavin and Gray 2016, Fast Algorithms for Convolutional Neural Networks; Barabasz et al. 2020, Error Analysis
+and Improving the Accuracy of Winograd Convolution for Deep Neural Networks (the points). The matrices are made from
+the points by the method of Toom and Cook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from math import prod
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue
+from tinygraph.kernels.geometry import Geometry
+from tinygraph.kernels.im2col import sharing
+from tinygraph.kernels.scratch import Array, Bound, carve, room
+from tinygraph.kernels.workers import shares, together
+
+_TAPS = 3
+# Where the polynomials are evaluated, beside infinity. The second is 1: see Outlet.bias.
+_POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, 1.0, -1.0, 0.5, -2.0)}
+# The two sides of a band's products should stay in the second-level cache (1 to 2 MiB), ...
+_BAND_BYTES = 5 << 18
+# ... but where the weight is much larger, it is the one that should not be read too often.
+_WEIGHTS_OF_BAND = 2
+# OpenBLAS packs matrices whose product takes more multiply-adds, which costs as much as the product when tiles are few.
+_UNPACKED = 1_000_000
+_FEW_TILES = 10000
+# Weights of more bytes are divided among the workers, rather than read by each.
+_LARGE_WEIGHT = 3 << 20
+
+
+# Nanoseconds of one worker for a multiply-add, and for each number copied to columns, made or packed, by im2col; for a
+# multiply-add, each number of the transformed input, of the transformed result and of the weight, by Winograd's.
+_IM2COL = (0.026, 0.25, 0.5, 0.2)
+_WINOGRAD = (0.026, 1.0, 0.65, 0.25)
+# What is less accurate has to be faster by this factor.
+_GAIN = 1.1
+
+
+def pays(g: Geometry, workers: int) -> int:
+    """The tile with which a convolution is done fastest, 4 or 2; 0 if im2col is faster or it cannot be done so."""
+    if not applies(g):
+        return 0
+    positions, weights = g.batch * g.positions, g.channels * g.filters
+    work = (g.filters * g.depth * positions, g.depth * positions, g.filters * positions, g.filters * g.depth)
+    best, least = 0, sum(n * cost for n, cost in zip(work, _IM2COL, strict=True))
+    for tile in (2, 4):
+        places = (tile + _TAPS - 1) ** 2
+        tiles = g.batch * prod(-(-n // tile) for n in g.out) * places
+        work = (tiles * weights, tiles * g.channels, tiles * g.filters, places * weights)
+        found = sum(n * cost for n, cost in zip(work, _WINOGRAD, strict=True))
+        if found * _GAIN < least:
+            best, least = tile, found
+    return best
+
+
+def applies(g: Geometry) -> bool:
+    """Whether a convolution is one of those that can be done in this way."""
+    plain = g.kernel == (_TAPS, _TAPS) and g.stride == g.dilation == (1, 1) and g.groups == 1
+    return plain and g.dtype in (np.float32, np.float64)
+
+
+def matrices(tile: int) -> tuple[Array, Array, Array]:
+    """A^T [tile, t], G [t, 3] and B^T [t, t], t = tile + 2, in float64."""
+    points = np.array(_POINTS[tile])
+    size = len(points) + 1
+    others = [np.delete(points, k) for k in range(len(points))]
+    scales = [np.prod(point - other) for point, other in zip(points, others, strict=True)]
+    results, weights, inputs = np.zeros((tile, size)), np.zeros((size, _TAPS)), np.zeros((size, size))
+    results[:, :-1] = np.vander(points, tile, increasing=True).T
+    weights[:-1] = np.vander(points, _TAPS, increasing=True) / np.array(scales)[:, np.newaxis]
+    results[-1, -1] = weights[-1, -1] = 1
+    for row, other in zip(inputs, others, strict=False):
+        row[:-1] = np.poly(other)[::-1]
+    inputs[-1] = np.poly(points)[::-1]
+    return results, weights, inputs
+
+
+@dataclass(frozen=True)
+class Band:
+    """Some rows of tiles of some images."""
+
+    images: slice
+    rows: slice
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many images and rows."""
+        return self.images.stop - self.images.start, self.rows.stop - self.rows.start
+
+    def part(self, images: slice, rows: slice) -> Band:
+        """Some of them, counted from the first."""
+        return Band(_moved(images, self.images.start), _moved(rows, self.rows.start))
+
+
+def _moved(places: slice, by: int) -> slice:
+    return slice(places.start + by, places.stop + by)
+
+
+def _overlap(start: int, count: int, size: int) -> slice:
+    """Which of `count` places, the first of which lies at `start`, are among 0..size; an empty slice for none."""
+    first = min(max(-start, 0), count)
+    return slice(first, max(first, min(size - start, count)))
+
+
+@dataclass(frozen=True)
+class Intake:
+    """How a band of the input is transformed, as views of scratch memory.
+
+    Attributes:
+        index: the part of the input [N, height, width, C] that the tiles meet.
+        inside: where it goes.
+        borders: what lies around it.
+        lines: what the rows of tiles meet, [n, rows, t, numbers].
+        along: the same transformed, with the same axes.
+        windows: what the tiles meet of that, [t, t, n, rows, tiles, C].
+        gathered: where that goes.
+        columns: the same as [t, numbers], or a matrix for each line, [t, n, rows, t, numbers].
+        transformed: where it goes transformed, with the same axes.
+    """
+
+    index: tuple[slice, ...]
+    inside: Array
+    borders: Sequence[Array]
+    lines: Array
+    along: Array
+    windows: Array
+    gathered: Array
+    columns: Array
+    transformed: Array
+
+    def run(self, x: Array, matrix: Array) -> None:
+        """Transforms its part of x with B^T."""
+        for border in self.borders:
+            border.fill(0)
+        self.inside[...] = x[self.index]
+        np.matmul(matrix, self.lines, out=self.along)
+        self.gathered[...] = self.windows
+        np.matmul(matrix, self.columns, out=self.transformed)
+
+
+@dataclass(frozen=True)
+class Outlet:
+    """How some filters of a band of the output are made, as views of scratch memory.
+
+    Attributes:
+        weight: [t t, parts, C, filters of a part].
+        tiles: the band of the input, transformed, [t t, 1, tiles, C].
+        products: [t t, parts, tiles, filters of a part].
+        rows: the same memory, [t, numbers].
+        across: transformed on one axis, [m, t, numbers].
+        lines: and on both, [m, m, numbers].
+        bias: what the bias is added to, [tiles, filters].
+        filters: which.
+        pieces: of the results: where they stand, and for the output which rows, columns and shape.
+    """
+
+    weight: Array
+    tiles: Array
+    products: Array
+    rows: Array
+    across: Array
+    lines: Array
+    bias: Array
+    filters: slice
+    pieces: Sequence[tuple[Array, tuple[slice, ...], tuple[int, ...]]]
+
+    def run(self, matrix: Array, b: Array | None, residual: Array | None, y: Array, epilogue: Epilogue) -> None:
+        """Computes its part of y [N, *out, K] with A^T."""
+        np.matmul(self.tiles, self.weight, out=self.products)
+        if b is not None:
+            # All results of a tile have the weight 1 in this product: that of the point 1 on both axes.
+            np.add(self.bias, b[self.filters], out=self.bias)
+        np.matmul(matrix, self.rows, out=self.across.reshape(len(matrix), -1))
+        np.matmul(matrix, self.across, out=self.lines)
+        for piece, place, shape in self.pieces:
+            added = None if residual is None else residual[place].reshape(shape)
+            epilogue.move(piece, added, y[place].reshape(shape))
+
+
+class Winograd:
+    """y = w * x + b for kernels of 3 x 3, stride 1, dilation 1, one group and a weight that never changes.
+
+    Args:
+        g: the convolution; of float32 or float64.
+        workers: threads that it may use.
+        weight: [filters, channels, 3, 3].
+        tile: results of a tile on each axis, 4 or 2.
+        epilogue: what is done to the results.
+    """
+
+    def __init__(self, g: Geometry, workers: int, weight: Array, tile: int = 4, epilogue: Epilogue = PLAIN) -> None:
+        self.g, self.tile, self.epilogue = g, tile, epilogue
+        self.algorithm = f"winograd{tile}"
+        self.size = size = tile + _TAPS - 1
+        self.tiles = tuple(-(-n // tile) for n in g.out)
+        self.workers = workers = sharing(g, workers)
+        at, gw, bt = matrices(tile)
+        self.results, self.inputs = at.astype(g.dtype), bt.astype(g.dtype)
+        wide = np.einsum("ia,kcab,jb->jick", gw, weight.astype(np.float64), gw, optimize=True)
+        self.bands = list(self._bands(1))
+        bytes_of_weight = wide.size * g.dtype.itemsize
+        self.divided = workers > 1 and bytes_of_weight > _LARGE_WEIGHT and len(self.bands) < 2 * workers
+        if not self.divided:
+            self.bands = list(self._bands(workers))
+        self.filters = shares(g.filters, workers if self.divided else 1)
+        places = wide.reshape(size * size, g.channels, g.filters)
+        self.weights = [self._in_parts(places[..., part].astype(g.dtype)) for part in self.filters]
+        self.held = sum(w.nbytes for w in self.weights)
+        self.teams = [self.bands] if self.divided else [self.bands[s] for s in shares(len(self.bands), workers)]
+        self.scratch = tuple(self._shapes())
+        self.workspace = room(g.dtype, *self.scratch)
+        self.bound = Bound(self._bind)
+
+    def run(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> None:
+        """Computes y [N, *out, K], C-contiguous, of x [N, *sizes, C]."""
+        steps = self.bound(workspace)
+        if not self.divided:
+            together([partial(self._run, team, x, b, residual, y) for team in steps])
+            return
+        for intakes, outlets in steps[0]:
+            together([partial(intake.run, x, self.inputs) for intake in intakes])
+            together([partial(outlet.run, self.results, b, residual, y, self.epilogue) for outlet in outlets])
+
+    def _run(
+        self,
+        team: Sequence[tuple[list[Intake], list[Outlet]]],
+        x: Array,
+        b: Array | None,
+        residual: Array | None,
+        y: Array,
+    ) -> None:
+        for intakes, outlets in team:
+            for intake in intakes:
+                intake.run(x, self.inputs)
+            for outlet in outlets:
+                outlet.run(self.results, b, residual, y, self.epilogue)
+
+    def _in_parts(self, weight: Array) -> Array:
+        """[t t, C, filters] as [t t, parts, C, filters of a part]."""
+        tiles = max(prod(band.shape) for band in self.bands) * self.tiles[1]
+        places, channels, filters = weight.shape
+        parts = 1
+        if tiles <= _FEW_TILES:
+            while (
+                filters % (2 * parts) == 0 and tiles * channels * filters // parts > _UNPACKED and filters // parts > 16
+            ):
+                parts *= 2
+        return np.ascontiguousarray(weight.reshape(places, channels, parts, -1).swapaxes(1, 2))
+
+    def _bands(self, workers: int) -> Iterator[Band]:
+        """All bands, at least one for each worker if there are so many."""
+        g, (rows, columns) = self.g, self.tiles
+        of_tile = self.size**2 * (g.channels + g.filters) * g.dtype.itemsize
+        weight = self.size**2 * g.channels * g.filters * g.dtype.itemsize
+        fitting = max(max(_BAND_BYTES, weight // _WEIGHTS_OF_BAND) // (of_tile * columns), 1)
+        images = min(max(fitting // rows, 1), -(-g.batch // workers))
+        bands = -(-rows // fitting)
+        if g.batch < workers:  # as many for each of them
+            bands = min(-(-bands // workers) * workers, rows)
+        for n in shares(g.batch, -(-g.batch // images)):
+            for r in shares(rows, bands):
+                yield Band(n, r)
+
+    def _frame(self, band: Band) -> tuple[int, int, int, int]:
+        """What the tiles of a band meet: images, lines, columns, channels."""
+        images, rows = band.shape
+        return images, rows * self.tile + _TAPS - 1, self.tiles[1] * self.tile + _TAPS - 1, self.g.channels
+
+    def _shapes(self) -> Iterator[tuple[int]]:
+        """Scratch memory: for each team tiles transformed; for each of its workers two pieces used in turn."""
+        g, size, tile, columns = self.g, self.size, self.tile, self.tiles[1]
+        for team in self.teams:
+            frames = [self._frame(band) for band in team]
+            tiles = max(prod(band.shape) for band in team) * columns
+            frame = max(map(prod, frames))
+            along = max(
+                n * rows * size * w * c
+                for (n, _, w, c), rows in ((f, b.shape[1]) for f, b in zip(frames, team, strict=True))
+            )
+            yield (size**2 * tiles * g.channels,)
+            for part in self.filters:
+                results = (part.stop - part.start) * tiles
+                yield (max(frame, size**2 * tiles * g.channels, size**2 * results, tile * tile * results),)
+                yield (max(along, tile * size * results),)
+
+    def _bind(self, workspace: Array) -> list[list[tuple[list[Intake], list[Outlet]]]]:
+        memory = carve(workspace, self.g.dtype, *self.scratch)
+        bound = []
+        for team in self.teams:
+            tiles = next(memory)
+            pairs = [(next(memory), next(memory)) for _ in self.filters]
+            bound.append([self._bind_band(band, tiles, pairs) for band in team])
+        return bound
+
+    def _bind_band(
+        self, band: Band, memory: Array, pairs: Sequence[tuple[Array, Array]]
+    ) -> tuple[list[Intake], list[Outlet]]:
+        g, size = self.g, self.size
+        images, rows = band.shape
+        shape = size, size, images, rows, self.tiles[1] * g.channels
+        transformed = memory[: prod(shape)].reshape(shape)
+        if images > rows:
+            divisions = [(n, slice(0, rows)) for n in shares(images, len(pairs))]
+        else:
+            divisions = [(slice(0, images), r) for r in shares(rows, len(pairs))]
+        intakes = [
+            self._intake(band.part(n, r), *pair, transformed[:, :, n, r])
+            for pair, (n, r) in zip(pairs, divisions, strict=False)
+        ]
+        tiles = transformed.reshape(size**2, 1, -1, g.channels)
+        outlets = [
+            self._outlet(band, part, weight, *pair, tiles)
+            for pair, part, weight in zip(pairs, self.filters, self.weights, strict=True)
+        ]
+        return intakes, outlets
+
+    def _intake(self, band: Band, first: Array, second: Array, transformed: Array) -> Intake:
+        size, tile, columns = self.size, self.tile, self.tiles[1]
+        n, lines, across, channels = shape = self._frame(band)
+        rows = band.shape[1]
+        frame = first[: prod(shape)].reshape(shape)
+        (front, _), (ahead, _) = self.g.padding
+        top, left = band.rows.start * tile - front, -ahead
+        # The lines and columns of the frame that lie on the input.
+        inner, within = _overlap(top, lines, self.g.sizes[0]), _overlap(left, across, self.g.sizes[1])
+        borders = [
+            frame[:, : inner.start],
+            frame[:, inner.stop :],
+            frame[:, inner, : within.start],
+            frame[:, inner, within.stop :],
+        ]
+        image, line, column, channel = frame.strides
+        met = as_strided(
+            frame, (n, rows, size, across * channels), (image, tile * line, line, channel), writeable=False
+        )
+        made = second[: size * n * rows * across * channels].reshape(size, n, rows, across * channels)
+        axis, image, line, _ = made.strides
+        windows = as_strided(
+            made,
+            (size, size, n, rows, columns, channels),
+            (column, axis, image, line, tile * column, channel),
+            writeable=False,
+        )
+        gathered = first[: windows.size].reshape(windows.shape)
+        taken: Array = gathered.reshape(transformed.shape)
+        if transformed.flags.c_contiguous:
+            taken, transformed = taken.reshape(size, -1), transformed.reshape(size, -1)
+        else:  # some rows of a band
+            taken, transformed = np.moveaxis(taken, 0, -2), np.moveaxis(transformed, 0, -2)
+        return Intake(
+            (band.images, _moved(inner, top), _moved(within, left)),
+            frame[:, inner, within],
+            [border for border in borders if border.size],
+            met,
+            np.moveaxis(made, 0, 2),
+            windows,
+            gathered,
+            taken,
+            transformed,
+        )
+
+    def _outlet(self, band: Band, filters: slice, weight: Array, first: Array, second: Array, tiles: Array) -> Outlet:
+        size, tile = self.size, self.tile
+        (n, rows), columns, count = band.shape, self.tiles[1], tiles.shape[2]
+        k = filters.stop - filters.start
+        products = first[: size**2 * count * k].reshape(size**2, count, k)
+        by_part = products.reshape(size**2, count, weight.shape[1], -1).swapaxes(1, 2)
+        across = second[: tile * size * count * k].reshape(tile, size, -1)
+        lines = first[: tile**2 * count * k].reshape(tile, tile, -1)
+        results = lines.reshape(tile, tile, n, rows, columns, k).transpose(2, 3, 1, 4, 0, 5)  # n, row, i, column, j, k
+        height, width = self.g.out
+        pieces = []
+        for (r, i), (c, j) in product(
+            _whole_and_rest(band.rows, tile, height), _whole_and_rest(slice(0, columns), tile, width)
+        ):
+            part = results[:, _moved(r, -band.rows.start), :i, c, :j]
+            place = (
+                band.images,
+                slice(r.start * tile, r.start * tile + (r.stop - r.start) * i),
+                slice(c.start * tile, c.start * tile + (c.stop - c.start) * j),
+                filters,
+            )
+            pieces.append((part, place, part.shape))
+        return Outlet(
+            weight, tiles, by_part, products.reshape(size, -1), across, lines, products[size + 1], filters, pieces
+        )
+
+
+def _whole_and_rest(tiles: slice, tile: int, size: int) -> list[tuple[slice, int]]:
+    """Tiles that lie on 0..size with all of their lines, and one that does with some: which, and how many lines."""
+    whole = min(tiles.stop, size // tile)
+    found = [(slice(tiles.start, whole), tile)] if whole > tiles.start else []
+    return found + ([(slice(whole, whole + 1), size % tile)] if whole < tiles.stop else [])
