@@ -17,12 +17,21 @@ from tinygraph.kernels.scratch import Array, Bound, Index, carve, room
 from tinygraph.kernels.workers import shares, together
 
 # Windows and results of a block should stay in the second-level cache of a core (1 to 2 MiB), ...
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 21
 # ... but a weight is packed for each block: there should be enough positions for that.
 _FEWEST_POSITIONS = 192
 # Where workers would have fewer positions each, and the weight is not small, they divide the filters.
-_FEW_POSITIONS = 96
+_FEW_POSITIONS = 128
 _SMALL_WEIGHT = 1 << 16
+# Then OpenBLAS is fastest on so many at a time.
+_FILTERS = 128
+
+
+def in_parts(weight: Array, most: int) -> Array:
+    """[..., depth, filters] as contiguous [..., parts, depth, filters of a part], `most` of them if they can be divided."""
+    *outer, depth, filters = weight.shape
+    parts = next((n for n in range(max(filters // most, 1), filters // 16 + 1) if filters % n == 0), 1)
+    return np.ascontiguousarray(weight.reshape(*outer, depth, parts, -1).swapaxes(-3, -2))
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,10 @@ class Im2col:
             workers > 1 and g.groups == 1 and positions < workers * _FEW_POSITIONS and weight.size > _SMALL_WEIGHT
         )
         self.filters = shares(g.filters, workers if self.divided else 1)
-        self.weights = [np.ascontiguousarray(whole[..., part]) for part in self.filters]
+        self.weights = [
+            in_parts(whole[0, :, part], _FILTERS) if self.divided else np.ascontiguousarray(whole[..., part])
+            for part in self.filters
+        ]
         self.held = sum(w.nbytes for w in self.weights)
         self.direct = g.is_dense and g.groups == 1
         self.blocks = self._blocks(1 if self.divided else workers)
@@ -141,11 +153,16 @@ class Im2col:
                 filling.fill(x)
             matrix = x[place] if filling is None else filling.matrix[0]
 
-            def part(weight: Array, filters: slice, matrix: Array = matrix, target: Array = target) -> None:
-                np.matmul(matrix, weight[0], out=target[:, filters])
+            def part(weight: Array, filters: slice, matrix: Array, target: Array, added: Array | None) -> None:
+                mine = target[:, filters]
+                by_part = mine.reshape(len(mine), len(weight), -1).swapaxes(0, 1)
+                np.matmul(matrix, weight, out=by_part)
+                other = None if added is None else added[:, filters]
+                self.epilogue.finish(mine, None if b is None else b[filters], other)
 
-            together([partial(part, *pair) for pair in zip(self.weights, self.filters, strict=True)])
-            self.epilogue.finish(target, b, None if residual is None else residual[place])
+            added = None if residual is None else residual[place]
+            pairs = zip(self.weights, self.filters, strict=True)
+            together([partial(part, *pair, matrix, target, added) for pair in pairs])
 
     def _multiply(self, x: Array, place: slice, filling: Filling | None, weight: Array, target: Array) -> None:
         if filling is None:

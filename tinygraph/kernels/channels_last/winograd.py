@@ -40,6 +40,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue
+from tinygraph.kernels.channels_last.im2col import in_parts
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import sharing
 from tinygraph.kernels.scratch import Array, Bound, carve, room
@@ -54,7 +55,7 @@ _BAND_BYTES = 5 << 18
 _WEIGHTS_OF_BAND = 2
 # OpenBLAS packs matrices whose product takes more multiply-adds, which costs as much as the product when tiles are few.
 _UNPACKED = 1_000_000
-_FEW_TILES = 10000
+_FEWEST_FILTERS = 32
 # Weights of more bytes are divided among the workers, rather than read by each.
 _LARGE_WEIGHT = 3 << 20
 
@@ -269,14 +270,7 @@ class Winograd:
     def _in_parts(self, weight: Array) -> Array:
         """[t t, C, filters] as [t t, parts, C, filters of a part]."""
         tiles = max(prod(band.shape) for band in self.bands) * self.tiles[1]
-        places, channels, filters = weight.shape
-        parts = 1
-        if tiles <= _FEW_TILES:
-            while (
-                filters % (2 * parts) == 0 and tiles * channels * filters // parts > _UNPACKED and filters // parts > 16
-            ):
-                parts *= 2
-        return np.ascontiguousarray(weight.reshape(places, channels, parts, -1).swapaxes(1, 2))
+        return in_parts(weight, max(_UNPACKED // (tiles * weight.shape[1]), _FEWEST_FILTERS))
 
     def _bands(self, workers: int) -> Iterator[Band]:
         """All bands, at least one for each worker if there are so many."""
