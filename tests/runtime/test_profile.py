@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Barrier, Lock
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from tests.sessions import F32, session, small_net
 from tinygraph import ops
 from tinygraph.errors import DivergenceError, ShapeError, UsageError
 from tinygraph.ir import Array, TensorType
-from tinygraph.kernels.workers import shares
-from tinygraph.ops.base import Op, apply, family, no_macs, not_differentiable, not_in_onnx
+from tinygraph.kernels.workers import shares, together, watched
+from tinygraph.ops.base import Op, apply, family, no_flops, no_macs, not_differentiable, not_in_onnx
 from tinygraph.runtime import peak
 from tinygraph.runtime.peak import gemm_peak
 from tinygraph.runtime.profile import Profile
@@ -93,12 +94,14 @@ def test_there_is_a_row_for_each_step(batch: int) -> None:
     run = tg.compile(small_net(), threads=2)
     found = run.profile(np.ones((batch, 2, 8, 8), F32), repeat=2)
     (plan,) = run._plans.values()
-    assert [(row.name, row.op, row.algorithm) for row in found.rows] == [
-        (step.node.name, step.node.op.name, step.algorithm) for step in plan.steps
+    told = [(row.name, row.module, row.algorithm, row.output_shape, row.output_bytes) for row in found.rows]
+    results = [step.node.output_types[0] for step in plan.steps]
+    assert told == [
+        (step.node.name, step.node.where.module, step.algorithm, type.dims, type.nbytes)
+        for step, type in zip(plan.steps, results, strict=True)
     ]
-    assert found.rows[0].output_shape == (batch, 8, 8, 8)
-    assert found.rows[0].output_bytes == batch * 8 * 8 * 8 * 4
-    assert found.rows[0].module == "conv1"
+    assert [row.op for row in found.rows if row.module in ("conv1", "conv2")] == ["conv", "conv"]
+    assert found.rows[-1].op == "linear"
     report = tg.analyze(run.graph.bind(N=batch))
     assert found.totals.flops == sum(row.flops for row in found.rows) == report.totals.flops
     assert (found.runs, found.threads, found.peaks) == (2, 2, {"float32": 8e9})
@@ -285,11 +288,12 @@ def test_as_a_trace(clock: Clock, tmp_path: Path) -> None:
     found = timed(clock)
     found.save(path)
     trace = json.loads(path.read_text())
-    call, first, second = trace["traceEvents"]
+    track, call, first, second = trace["traceEvents"]
+    assert (track["ph"], track["args"]) == ("M", {"name": "session"})
     assert (call["name"], call["ts"], call["dur"]) == ("call", 0, 6)  # the run whose time is in the middle
     assert [(e["ts"], e["dur"]) for e in (first, second)] == [(0, 3), (3, 3)]
     assert first["name"] == found.rows[0].name
-    assert {e["ph"] for e in trace["traceEvents"]} == {"X"}
+    assert {e["ph"] for e in (call, first, second)} == {"X"}
     assert len({(e["pid"], e["tid"]) for e in trace["traceEvents"]}) == 1
     assert first["args"] == {
         "module": "",
@@ -300,6 +304,58 @@ def test_as_a_trace(clock: Clock, tmp_path: Path) -> None:
         "outputs": ["f32[2,3]"],
     }
     assert list(tmp_path.iterdir()) == [path]
+
+
+@family
+class Divided(Op):
+    """x, by a kernel that divides its work among three threads, each of which takes 1000 ns."""
+
+    name = "divided"
+    arity = (1, 1)
+    macs = no_macs
+    flops = no_flops
+    vjp = not_differentiable("it is a test")
+    to_onnx = not_in_onnx("it is a test")
+    clock: Clock
+
+    def infer(self, x: TensorType) -> TensorType:
+        return x
+
+    def kernel(self, x: Array) -> Array:
+        barrier, turn = Barrier(3), Lock()
+
+        def task() -> None:
+            barrier.wait(10)
+            with turn:
+                self.clock.now += 1000
+
+        together([task] * 3)
+        together([lambda: None])  # is no division
+        return x + 0
+
+
+def test_a_trace_tells_what_each_thread_did(clock: Clock, tmp_path: Path) -> None:
+    def fn(x: Any) -> Any:
+        return apply(Divided(clock), apply(Takes(clock, [500] * 4), x))
+
+    found = session(fn, (2,)).profile(np.zeros(2, F32), repeat=2)
+    found.save(tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert [e["args"]["name"] for e in events if e["ph"] == "M"] == ["session", "worker 1", "worker 2"]
+    tasks = [e for e in events if e.get("cat") == "task"]
+    assert {e["tid"] for e in tasks} == {0, 1, 2}
+    assert {e["name"] for e in tasks} == {f"part of {found.rows[1].name}"}
+    assert {e["ts"] for e in tasks} == {0.5}
+    assert sorted(e["dur"] for e in tasks) == [1, 2, 3]
+
+
+def test_tasks_are_watched_only_in_a_profile(clock: Clock) -> None:
+    run = session(lambda x: apply(Divided(clock), x), (2,))
+    seen = []
+    with watched(lambda task: seen.append(task) or task):
+        run(np.zeros(2, F32))
+    run(np.zeros(2, F32))
+    assert len(seen) == 3
 
 
 def test_a_trace_that_cannot_be_written(clock: Clock, tmp_path: Path) -> None:

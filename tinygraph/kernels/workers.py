@@ -7,7 +7,9 @@ is, the thread that divided the work does all of it, rather than wait.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import pairwise
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -16,6 +18,7 @@ import numpy as np
 
 Task = Callable[[], object]
 
+_watch: ContextVar[Callable[[Task], Task] | None] = ContextVar("watch", default=None)
 _spare: list[_Helper] = []  # threads that wait for a task
 if hasattr(os, "register_at_fork"):  # a child process has none of the threads
     os.register_at_fork(after_in_child=_spare.clear)
@@ -39,6 +42,9 @@ def together(tasks: Sequence[Task]) -> None:
     if len(tasks) == 1:
         tasks[0]()
         return
+    watch = _watch.get()
+    if watch is not None:
+        tasks = list(map(watch, tasks))
     helpers = [_begun(task) for task in tasks[1:]]
     try:
         tasks[0]()
@@ -48,6 +54,16 @@ def together(tasks: Sequence[Task]) -> None:
     for error in errors:
         if error is not None:
             raise error
+
+
+@contextmanager
+def watched(watch: Callable[[Task], Task]) -> Iterator[None]:
+    """While the block runs, what `watch` makes of each task that this thread divides its work into is run instead."""
+    token = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
 
 
 def _begun(task: Task) -> _Helper:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from time import perf_counter_ns
@@ -15,6 +16,9 @@ import numpy as np
 from tinygraph.errors import UsageError, printable
 from tinygraph.files import replacing
 from tinygraph.ir import Node
+from tinygraph.kernels.workers import watched
+from tinygraph.ops.base import Op
+from tinygraph.runtime.channels_last import ChannelsLast
 from tinygraph.runtime.peak import gemm_peak
 from tinygraph.runtime.recording import Recording, Span
 
@@ -31,8 +35,8 @@ class ProfileRow:
         name: of the node, which is that of its first output.
         module: path of the module that it was traced from.
         op: name of the op; "fused" for several elementwise nodes that run together.
-        algorithm: of the kernel; "plain" for the op's own.
-        output_shape: of the first output.
+        algorithm: of the kernel, with what it does to the results on the way; "plain" for the op's own.
+        output_shape: of the first output, in the layout that it has when it runs.
         seconds: median of the runs.
         time_share: part of the call that this is.
         flops: arithmetic operations by the op's formula, two for each multiply-add, whatever the algorithm does.
@@ -81,12 +85,16 @@ class _Run(NamedTuple):
 
     Attributes:
         began, ended: nanoseconds of the performance counter.
-        spans: of its steps, in order.
+        recording: what happened in between.
     """
 
     began: int
     ended: int
-    spans: Sequence[Span]
+    recording: Recording
+
+    @property
+    def spans(self) -> Sequence[Span]:
+        return self.recording.spans
 
     @property
     def nanoseconds(self) -> int:
@@ -135,18 +143,37 @@ class Profile:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the run whose time was in the middle as a trace that chrome://tracing and ui.perfetto.dev show.
 
-        The call is one event, around its steps. Times are in microseconds from its beginning. The format is Chrome's
-        Trace Event Format: a JSON object of complete events.
+        One track has the call, in it the steps, and in these what the calling thread did itself of work that was
+        divided; each further track has what another thread did. Times are in microseconds from the beginning of the
+        call. The format is Chrome's Trace Event Format: a JSON object of complete events.
 
         Raises:
             UsageError: the file cannot be written; an old one is as it was.
         """
-        began, ended, spans = self._shown
-        events = [_event("call", "call", began, began, ended, {"threads": self.threads, "runs": self.runs})]
-        events += [_event(s.node.name, s.node.op.name, began, s.began, s.ended, _arguments(s)) for s in spans]
-        trace = {"traceEvents": events, "displayTimeUnit": "ms"}
+        trace = {"traceEvents": list(self._events()), "displayTimeUnit": "ms"}
         with replacing(path) as part:
             part.write_text(json.dumps(trace), encoding="utf-8")
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        start, end, recording = self._shown
+        process = {"pid": os.getpid()}
+
+        def event(name: str, kind: str, began: int, ended: int, track: int, args: Mapping[str, Any]) -> dict[str, Any]:
+            times = {"ts": (began - start) / 1e3, "dur": (ended - began) / 1e3}
+            return {"name": name, "cat": kind, "ph": "X", **times, **process, "tid": track, "args": args}
+
+        threads = dict.fromkeys((recording.thread, *(task.thread for task in recording.tasks)))
+        tracks = {thread: i for i, thread in enumerate(threads)}
+        for track in tracks.values():
+            name = f"worker {track}" if track else "session"
+            yield {"name": "thread_name", "ph": "M", **process, "tid": track, "args": {"name": name}}
+        yield event("call", "call", start, end, 0, {"threads": self.threads, "runs": self.runs})
+        for span in recording.spans:
+            yield event(span.node.name, _op(span.node).name, span.began, span.ended, 0, _arguments(span))
+        begins = [span.began for span in recording.spans]
+        for task in recording.tasks:
+            step = recording.spans[bisect(begins, task.began) - 1]
+            yield event(f"part of {step.node.name}", "task", task.began, task.ended, tracks[task.thread], {})
 
     def __str__(self) -> str:
         totals = self.totals
@@ -214,9 +241,10 @@ def profile(run: Callable[[Recording], object], threads: int, repeat: int) -> Pr
 
 def _recorded(run: Callable[[Recording], object]) -> _Run:
     recording = Recording()
-    began = perf_counter_ns()
-    run(recording)
-    return _Run(began, perf_counter_ns(), recording.spans)
+    with watched(recording.task):
+        began = perf_counter_ns()
+        run(recording)
+        return _Run(began, perf_counter_ns(), recording)
 
 
 def _row(span: Span, seconds: float, call: float, peaks: Mapping[np.dtype[Any], float]) -> ProfileRow:
@@ -225,7 +253,7 @@ def _row(span: Span, seconds: float, call: float, peaks: Mapping[np.dtype[Any], 
     return ProfileRow(
         name=node.name,
         module=node.where.module,
-        op=node.op.name,
+        op=_op(node).name,
         algorithm=span.algorithm,
         output_shape=node.output_types[0].dims,
         seconds=seconds,
@@ -235,12 +263,6 @@ def _row(span: Span, seconds: float, call: float, peaks: Mapping[np.dtype[Any], 
         peak_share=None if peak is None else _ratio(flops / peak, seconds),
         output_bytes=sum(type.nbytes for type in node.output_types),
     )
-
-
-def _event(name: str, kind: str, start: int, began: int, ended: int, args: Mapping[str, Any]) -> dict[str, Any]:
-    """A complete event of a trace that begins at `start`."""
-    times = {"ts": (began - start) / 1e3, "dur": (ended - began) / 1e3}
-    return {"name": name, "cat": kind, "ph": "X", **times, "pid": os.getpid(), "tid": 0, "args": args}
 
 
 def _arguments(span: Span) -> dict[str, Any]:
@@ -254,6 +276,11 @@ def _arguments(span: Span) -> dict[str, Any]:
         "inputs": list(map(str, node.input_types)),
         "outputs": list(map(str, node.output_types)),
     }
+
+
+def _op(node: Node) -> Op:
+    """What is computed, in whichever layout."""
+    return node.op.op if isinstance(node.op, ChannelsLast) else node.op
 
 
 def _flops(node: Node) -> int:
