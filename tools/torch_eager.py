@@ -5,10 +5,9 @@ For comparisons only: PyTorch is no dependency, and is imported when it is neede
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
-
-import numpy as np
 
 from tinygraph.errors import UnsupportedOp
 from tinygraph.ir import Array, Graph, Node, Value
@@ -21,7 +20,8 @@ class Eager:
     """The nodes of a graph as PyTorch functions.
 
     Args:
-        graph: of inference or of training; its batch is that of the arrays.
+        graph: of inference or of training; its batch is that of the arrays. It is not kept, and
+            what is trained is a copy of its numbers.
 
     Attributes:
         parameters: by name, ready for a torch optimizer.
@@ -33,48 +33,50 @@ class Eager:
     def __init__(self, graph: Graph) -> None:
         import torch  # type: ignore[import-not-found, unused-ignore]
 
-        self.graph = graph
+        self._inputs = graph.inputs
         self._rules = _rules()
         unknown = sorted({node.op.name for node in graph.nodes} - set(self._rules) - {"batch_norm_train"})
         if unknown:
             raise UnsupportedOp(f"not written for PyTorch: {', '.join(unknown)}")
         self.parameters: dict[str, Any] = {}
         self._fixed: dict[Value, Any] = {}
-        for value in graph.data:
-            tensor = torch.from_numpy(np.array(graph.array(value)))
-            if value.kind == "param":
-                self._fixed[value] = self.parameters[value.name] = torch.nn.Parameter(tensor)
-            else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # arrays are read-only; nobody writes to those that are shared
+            for value in graph.data:
+                array = graph.array(value)
+                tensor = torch.from_numpy(array if graph.mode == "inference" else array.copy())
+                if value.kind == "param":
+                    tensor = self.parameters[value.name] = torch.nn.Parameter(tensor)
                 self._fixed[value] = tensor
         self._named = {v.name: tensor for v, tensor in self._fixed.items()}
         index = Index(graph)
         # As torchvision's networks do: an activation overwrites what nobody else reads.
-        self._over = {n for n in graph.nodes if n.op.name == "relu" and index.sole_reader(n.inputs[0]) is n}
+        self._over = {n for n in graph.nodes if n.op.name in _OVER and index.sole_reader(n.inputs[0]) is n}
         self._over = {n for n in self._over if (maker := index.maker(n.inputs[0])) and maker.op.name in _MAKERS}
         statistics = {v for name, v in graph.outputs if name in self._named}
         wanted = {v for _, v in graph.outputs} - statistics
-        self._nodes: list[Node] = []
+        self._results = [v for _, v in graph.outputs if v not in statistics]
+        self._steps: list[tuple[Node, list[Value]]] = []  # with what nobody reads afterwards
         for node in reversed(graph.nodes):
             if not wanted.isdisjoint(node.outputs):
-                self._nodes.append(node)
+                self._steps.append((node, [v for v in {*node.inputs, *node.outputs} if v not in wanted]))
                 wanted.update(node.inputs)
-        self._nodes.reverse()
-        self._results = [v for _, v in graph.outputs if v not in statistics]
+        self._steps.reverse()
 
     def __call__(self, *inputs: Any) -> list[Any]:
         """The outputs, next values of statistics aside; those move in place, as PyTorch's do."""
-        import torch
-
-        live: dict[Value, Any] = {**self._fixed, **dict(zip(self.graph.inputs, inputs, strict=False))}
-        for node in self._nodes:
-            args = [live[v] for v in node.inputs]
-            if node.op.name == "batch_norm_train":
-                live[node.outputs[0]] = self._batch_norm(node, *args)
-            elif node in self._over:
-                live[node.outputs[0]] = torch.relu_(args[0])
-            else:
-                live[node.outputs[0]] = self._rules[node.op.name](node.op, *args)
+        live: dict[Value, Any] = {**self._fixed, **dict(zip(self._inputs, inputs, strict=True))}
+        for node, dead in self._steps:
+            live[node.outputs[0]] = self._result(node, [live[v] for v in node.inputs])
+            for value in dead:
+                live.pop(value, None)
         return [live[v] for v in self._results]
+
+    def _result(self, node: Node, args: Sequence[Any]) -> Any:
+        if node.op.name == "batch_norm_train":
+            return self._batch_norm(node, *args)
+        rule = _OVER[node.op.name] if node in self._over else self._rules[node.op.name]
+        return rule(node.op, *args)
 
     def _batch_norm(self, node: Node, x: Any, gamma: Any, beta: Any) -> Any:
         import torch.nn.functional as F  # type: ignore[import-not-found, unused-ignore]
@@ -106,6 +108,10 @@ def trainer(eager: Eager, lr: float, momentum: float) -> Callable[[Array, Array]
 
 
 _MAKERS = {"conv", "batch_norm", "batch_norm_train", "linear", "add"}
+_OVER: dict[str, Rule] = {
+    "relu": lambda op, x: x.relu_(),
+    "clip": lambda op, x: x.clamp_(op.low, op.high),
+}
 
 
 def _rules() -> dict[str, Rule]:
@@ -123,6 +129,18 @@ def _rules() -> dict[str, Rule]:
         x, padding = padded(op, x)
         function = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(padding)]
         return function(x, w, b, op.stride, padding, op.dilation, op.groups)
+
+    def conv_transpose(op: Any, x: Any, w: Any, b: Any = None) -> Any:
+        fronts = [front for front, _ in op.padding]
+        least = [
+            (n - 1) * stride - 2 * front + dilation * (taps - 1) + 1
+            for n, stride, front, dilation, taps in zip(
+                x.shape[2:], op.stride, fronts, op.dilation, w.shape[2:], strict=True
+            )
+        ]
+        more = [int(size) - size_of for size, size_of in zip(op.output_size, least, strict=True)]
+        function = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}[len(fronts)]
+        return function(x, w, b, op.stride, fronts, more, op.groups, op.dilation)
 
     def max_pool(op: Any, x: Any) -> Any:
         x, padding = padded(op, x, -float("inf"))
@@ -143,10 +161,12 @@ def _rules() -> dict[str, Rule]:
 
     return {
         "conv": conv,
+        "conv_transpose": conv_transpose,
         "linear": lambda op, x, w, b=None: F.linear(x, w, b),
         "matmul": lambda op, a, b: torch.matmul(a, b),
         "batch_norm": lambda op, x, g, b, m, v: F.batch_norm(x, m, v, g, b, eps=op.eps),
         "relu": lambda op, x: torch.relu(x),
+        "clip": lambda op, x: torch.clamp(x, op.low, op.high),
         "leaky_relu": lambda op, x: F.leaky_relu(x, op.slope),
         "elu": lambda op, x: F.elu(x, op.alpha),
         "sigmoid": lambda op, x: torch.sigmoid(x),
