@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.scratch import Array
+from tinygraph.kernels.scratch import Array, Bound
+
+# NumPy is fastest on two arrays of one shape, or rows of so many numbers: shorter ones, and scalars, go through
+# buffers of 8192 numbers, or through loops without vector instructions.
+_ROW = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,50 @@ class Epilogue:
 
 
 PLAIN = Epilogue()
+
+
+class Finisher:
+    """An epilogue for large blocks [positions, K]: the bias and the bounds are repeated along rows of many numbers.
+
+    Args:
+        epilogue: what is done.
+        filters: K.
+        dtype: of the blocks.
+    """
+
+    def __init__(self, epilogue: Epilogue, filters: int, dtype: np.dtype[Any]) -> None:
+        self._times = max(_ROW // filters, 1)
+        self._biases = Bound(self._row)
+        self._bounds = [
+            (ufunc, np.full(_ROW, bound, dtype))
+            for ufunc, bound in ((np.maximum, epilogue.low), (np.minimum, epilogue.high))
+            if bound is not None
+        ]
+
+    def _row(self, bias: Array) -> Array:
+        return np.tile(bias, self._times)
+
+    def finish(self, y: Array, bias: Array | None, residual: Array | None) -> None:
+        """Finishes a contiguous y [positions, K] in place."""
+        flat = y.reshape(-1)
+        if bias is not None:
+            _along(np.add, flat, self._biases(bias))
+        if residual is not None:
+            np.add(y, residual, out=y)
+        self.bound(flat)
+
+    def bound(self, flat: Array) -> None:
+        """Brings contiguous numbers between the bounds."""
+        for ufunc, row in self._bounds:
+            _along(ufunc, flat, row)
+
+
+def _along(ufunc: np.ufunc, flat: Array, row: Array) -> None:
+    """Combines numbers with a row that is repeated as often as needed."""
+    whole = flat.size - flat.size % row.size
+    if whole:
+        rows = flat[:whole].reshape(-1, row.size)
+        ufunc(rows, row, out=rows)
+    if whole < flat.size:
+        rest = flat[whole:]
+        ufunc(rest, row[: rest.size], out=rest)

@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue
+from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import sharing
 from tinygraph.kernels.scratch import Array, Bound, Index, carve, room
@@ -85,6 +85,7 @@ class Im2col:
 
     def __init__(self, g: Geometry, workers: int, weight: Array, epilogue: Epilogue = PLAIN) -> None:
         self.g, self.epilogue = g, epilogue
+        self.finisher = Finisher(epilogue, g.filters, g.dtype)
         self.algorithm = "gemm" if g.is_pointwise else "im2col"
         by_group = weight.reshape(g.groups, g.filters // g.groups, *weight.shape[1:])
         by_tap = np.moveaxis(np.moveaxis(by_group, 2, -1), 1, -1)  # [groups, *kernel, channels, filters]
@@ -141,7 +142,7 @@ class Im2col:
             place = self._place(block)
             target = y[place]
             self._multiply(x, place, filling, weight, target)
-            self.epilogue.finish(target, b, None if residual is None else residual[place])
+            self.finisher.finish(target, b, None if residual is None else residual[place])
 
     def _divided(
         self, x: Array, b: Array | None, residual: Array | None, y: Array, fillings: Sequence[Filling | None]

@@ -39,7 +39,7 @@ from math import prod
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue
+from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
 from tinygraph.kernels.channels_last.im2col import in_parts
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import sharing
@@ -196,7 +196,7 @@ class Outlet:
     filters: slice
     pieces: Sequence[tuple[Array, tuple[slice, ...], tuple[int, ...]]]
 
-    def run(self, matrix: Array, b: Array | None, residual: Array | None, y: Array, epilogue: Epilogue) -> None:
+    def run(self, matrix: Array, b: Array | None, residual: Array | None, y: Array, finisher: Finisher) -> None:
         """Computes its part of y [N, *out, K] with A^T."""
         np.matmul(self.tiles, self.weight, out=self.products)
         if b is not None:
@@ -204,9 +204,12 @@ class Outlet:
             np.add(self.bias, b[self.filters], out=self.bias)
         np.matmul(matrix, self.rows, out=self.across.reshape(len(matrix), -1))
         np.matmul(matrix, self.across, out=self.lines)
+        if residual is not None:
+            for piece, place, shape in self.pieces:
+                np.add(piece, residual[place].reshape(shape), out=piece)
+        finisher.bound(self.lines.reshape(-1))
         for piece, place, shape in self.pieces:
-            added = None if residual is None else residual[place].reshape(shape)
-            epilogue.move(piece, added, y[place].reshape(shape))
+            np.copyto(y[place].reshape(shape), piece)
 
 
 class Winograd:
@@ -221,7 +224,8 @@ class Winograd:
     """
 
     def __init__(self, g: Geometry, workers: int, weight: Array, tile: int = 4, epilogue: Epilogue = PLAIN) -> None:
-        self.g, self.tile, self.epilogue = g, tile, epilogue
+        self.g, self.tile = g, tile
+        self.finisher = Finisher(epilogue, g.filters, g.dtype)
         self.algorithm = f"winograd{tile}"
         self.size = size = tile + _TAPS - 1
         self.tiles = tuple(-(-n // tile) for n in g.out)
@@ -251,7 +255,7 @@ class Winograd:
             return
         for intakes, outlets in steps[0]:
             together([partial(intake.run, x, self.inputs) for intake in intakes])
-            together([partial(outlet.run, self.results, b, residual, y, self.epilogue) for outlet in outlets])
+            together([partial(outlet.run, self.results, b, residual, y, self.finisher) for outlet in outlets])
 
     def _run(
         self,
@@ -265,7 +269,7 @@ class Winograd:
             for intake in intakes:
                 intake.run(x, self.inputs)
             for outlet in outlets:
-                outlet.run(self.results, b, residual, y, self.epilogue)
+                outlet.run(self.results, b, residual, y, self.finisher)
 
     def _in_parts(self, weight: Array) -> Array:
         """[t t, C, filters] as [t t, parts, C, filters of a part]."""
