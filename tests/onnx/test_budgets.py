@@ -161,3 +161,68 @@ def test_petabytes_are_refused_by_default(what: str) -> None:
 @pytest.mark.parametrize("what", ODD)
 def test_odd_attributes_cost_no_more_than_their_results(what: str, size: int) -> None:
     through(ODD[what](size), x=np.zeros(1, np.float32))
+
+
+MANY = 200_000
+IMAGES = [MANY, 1, 2, 2]
+
+# Arrays of a few megabytes that a kernel takes in many small turns.
+TURNS: dict[str, tuple[onnx.NodeProto, dict[str, list[int]]]] = {
+    "RNN": (node("RNN", "x w r", "y", hidden_size=1), {"x": [MANY, 1, 1], "w": [1, 1, 1], "r": [1, 1, 1]}),
+    "LSTM": (node("LSTM", "x w r", "y", hidden_size=1), {"x": [MANY, 1, 1], "w": [1, 4, 1], "r": [1, 4, 1]}),
+    "GridSample": (node("GridSample", "x grid", "y"), {"x": IMAGES, "grid": [MANY, 1, 1, 2]}),
+    "DeformConv": (
+        node("DeformConv", "x w offset", "y"),
+        {"x": [MANY, 1, 1, 1], "w": [1, 1, 1, 1], "offset": [MANY, 2, 1, 1]},
+    ),
+    "RoiAlign": (
+        node("RoiAlign", "x rois at", "y", output_height=1, output_width=1, sampling_ratio=1),
+        {"x": [1, 1, 2, 2], "rois": [MANY, 4]},
+    ),
+    "LRN": (node("LRN", "x", "y", size=3), {"x": IMAGES}),
+}
+
+
+@pytest.mark.parametrize("what", TURNS)
+def test_many_small_turns_are_work(what: str) -> None:
+    made, shapes = TURNS[what]
+    weights = {"at": np.zeros(MANY, np.int64)} if what == "RoiAlign" else {}
+    refused(model([made], shapes, {"y": None}, weights), **{n: np.zeros(s, np.float32) for n, s in shapes.items()})
+
+
+# An input that is declared as long as this, of which a reader makes an array.
+ENDLESS = 2**40
+LONG: dict[str, tuple[onnx.NodeProto, dict[str, list[int]]]] = {
+    "QuantizeLinear": (node("QuantizeLinear", "x a", "y", axis=0), {"x": [ENDLESS], "a": [ENDLESS]}),
+    "DequantizeLinear": (node("DequantizeLinear", "x a", "y", axis=0), {"x": [ENDLESS], "a": [ENDLESS]}),
+    "LayerNormalization": (node("LayerNormalization", "x a", "y"), {"x": [2, ENDLESS], "a": [2, ENDLESS]}),
+    "RMSNormalization": (node("RMSNormalization", "x a", "y"), {"x": [2, ENDLESS], "a": [2, ENDLESS]}),
+    "TensorScatter": (
+        node("TensorScatter", "x a at", "y", axis=1),
+        {"x": [1, ENDLESS, 1], "a": [1, ENDLESS, 1]},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LONG)
+def test_an_input_that_no_machine_holds_makes_no_array(what: str) -> None:
+    made, shapes = LONG[what]
+    inputs = [info(name, shape) for name, shape in shapes.items()]
+    if what == "DequantizeLinear":
+        inputs[0] = info("x", shapes["x"], onnx.TensorProto.INT32)
+    weights = {"at": int64(0)} if what == "TensorScatter" else {}
+    refused(model([made], inputs, {"y": None}, weights, opset=24))
+
+
+def test_a_list_of_sizes_that_no_node_can_mean_is_refused() -> None:
+    ends = [info(name, [ENDLESS], onnx.TensorProto.INT64) for name in ("first", "last")]
+    refused(model([node("Slice", "x first last", "y")], [info("x", [2]), *ends], {"y": None}))
+    zeros = node("ConstantOfShape", "count", "sizes", value=onnx.numpy_helper.from_array(np.zeros(1, np.int64)))
+    weights = {"count": int64(2**20)}
+    refused(model([zeros, node("Reshape", "x sizes", "y")], {"x": [1]}, {"y": None}, weights))
+
+
+def test_what_a_huge_matrix_would_cost_is_told_at_once() -> None:
+    graph = tg.load(model([node("Det", "x", "y")], {"x": [ENDLESS, ENDLESS]}, {"y": None}).SerializeToString())
+    with frugal():
+        assert tg.analyze(graph).totals.flops > ENDLESS**3 // 2

@@ -16,6 +16,7 @@ from tinygraph.onnx.known import Known
 from tinygraph.tensor import Tensor
 
 _REQUIRED: Any = object()
+_MOST = 2**16  # numbers that decide what a node makes: no array has as many axes, no node as many outputs
 
 
 class Surroundings(Protocol):
@@ -113,11 +114,12 @@ class OnnxNode:
 
         Raises:
             UnsupportedOp: the input is computed.
-            ModelFormatError: it is left out.
+            ModelFormatError: it is left out, or holds too many.
         """
         array = self.constant(position)
         if array is None:
             raise self._missing(position, what)
+        _check_few(array.size, what)
         return array
 
     def sizes(self, position: int, what: str) -> list[Dim]:
@@ -129,13 +131,14 @@ class OnnxNode:
 
         Raises:
             UnsupportedOp: some of them are not known before the model runs.
-            ModelFormatError: the input is left out, or is no list of whole numbers.
+            ModelFormatError: the input is left out, is no list of whole numbers, or one that is too long.
         """
         array = self._known(position)
         if array is None:
             raise self._missing(position, what)
         if array.ndim > 1 or array.dtype.kind not in "iuO":
             raise ModelFormatError(f"its {what} is no list of whole numbers")
+        _check_few(array.size, what)
         if any(d is None for d in array.flat):
             raise self._missing(position, what)
         return [d if isinstance(d, Symbol) else int(d) for d in array.flat]
@@ -143,9 +146,10 @@ class OnnxNode:
     def known_sizes(self, position: int, what: str) -> list[Dim | None]:
         """As `sizes`, but with None for those that come out only when the model runs."""
         given = self._input(position)
-        if self._known(position) is None and isinstance(given, Tensor) and given.type.is_static and given.ndim == 1:
-            return [None] * given.type.size
         array = self._known(position)
+        if array is None and isinstance(given, Tensor) and given.type.is_static and given.ndim == 1:
+            _check_few(given.type.size, what)
+            return [None] * given.type.size
         return [*(self.sizes(position, what) if array is None or None not in array.flat else array.flat)]
 
     def numbers(self, tensor: Tensor, what: str) -> Array:
@@ -213,6 +217,12 @@ class OnnxNode:
 def label(proto: onnx.NodeProto) -> str:
     """What to call a node: its name or, where it has none, its first output."""
     return proto.name or next(filter(None, proto.output), "")
+
+
+def _check_few(count: int, what: str) -> None:
+    """Raises ModelFormatError if so many numbers are no list that a node can mean."""
+    if count > _MOST:
+        raise ModelFormatError(f"its {what} holds {count:,} numbers; the most that make sense are {_MOST:,}")
 
 
 def _decode(attribute: onnx.AttributeProto, folder: Folder | None) -> Any:

@@ -62,7 +62,7 @@ class Cumulative(Op):
         x = np.flip(x, self.axis) if self.reverse else x
         if self.exclusive:
             first = np.full((*x.shape[: self.axis], 1, *x.shape[self.axis + 1 :]), self.ufunc.identity, x.dtype)
-            x = np.concatenate([first, x], self.axis).take(range(x.shape[self.axis]), self.axis)
+            x = np.concatenate([first, x], self.axis)[(*[slice(None)] * self.axis, slice(x.shape[self.axis]))]
         y: Array = self.ufunc.accumulate(x, self.axis, dtype=x.dtype)
         return np.flip(y, self.axis) if self.reverse else y
 

@@ -11,7 +11,7 @@ import numpy as np
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
 from tinygraph.kernels import sampling
-from tinygraph.ops.base import Exporter, Tensor, Types, apply, floating, from_onnx, register, type_of
+from tinygraph.ops.base import CALL, Exporter, Tensor, Types, apply, floating, from_onnx, register, type_of
 from tinygraph.ops.conv import Convolution, add_bias, check_bias
 from tinygraph.ops.matmul import matmul
 from tinygraph.ops.sampling import TapIndex, TapSum, TapWeight
@@ -74,6 +74,11 @@ class DeformConv(Convolution):
         columns = n * channels * prod(w.dims[2:]) * prod(windows)
         reading = (2 << len(windows)) - 1 + len(mask)
         return 2 * self.macs(inputs, outputs) + reading * columns + len(bias) * outputs[0].size
+
+    def work(self, inputs: Types, outputs: Types) -> int:
+        """The kernel goes from sample to sample, from one set of offsets to the next, and from number to number."""
+        turns = inputs[0].dims[0] * self.offset_groups * (1 + (1 << (inputs[0].ndim - 2)))
+        return super().work(inputs, outputs) + CALL * turns
 
     def kernel(self, x: Array, w: Array, offset: Array, *more: Array) -> Array:
         mask, bias = self.split(more)

@@ -10,7 +10,19 @@ import numpy as np
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
 from tinygraph.kernels import sampling
-from tinygraph.ops.base import Exporter, Op, Tensor, Types, apply, floating, from_onnx, no_macs, register, type_of
+from tinygraph.ops.base import (
+    CALL,
+    Exporter,
+    Op,
+    Tensor,
+    Types,
+    apply,
+    floating,
+    from_onnx,
+    no_macs,
+    register,
+    type_of,
+)
 from tinygraph.ops.elementwise import cast
 from tinygraph.ops.index import slice
 from tinygraph.ops.sampling import TapIndex, TapSum, TapWeight, check_modes
@@ -58,6 +70,11 @@ class GridSample(Op):
         """2 taps - 1 per output element; nearest 0."""
         taps = len(sampling.FILTERS[self.mode][1]) ** (inputs[0].ndim - 2)
         return (2 * taps - 1) * outputs[0].size if self.mode != "nearest" else 0
+
+    def work(self, inputs: Types, outputs: Types) -> int:
+        """The kernel goes from sample to sample, and from tap to tap."""
+        taps: int = len(sampling.FILTERS[self.mode][1]) ** (inputs[0].ndim - 2)
+        return super().work(inputs, outputs) + CALL * inputs[0].dims[0] * (1 + taps)
 
     def kernel(self, x: Array, grid: Array) -> Array:
         wide, points = (a.astype(np.result_type(a.dtype, np.float32), copy=False) for a in (x, grid))

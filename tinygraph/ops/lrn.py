@@ -11,6 +11,7 @@ from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
 from tinygraph.kernels.lrn import LrnByRows
 from tinygraph.ops.base import (
+    CALL,
     Exporter,
     Op,
     Prepared,
@@ -119,6 +120,10 @@ class Lrn(Op):
     def flops(self, inputs: Types, outputs: Types) -> int:
         """(size + 7) per element: square, window sum (size - 1), a and k, power (4), division."""
         return (self.size + 7) * outputs[0].size
+
+    def work(self, inputs: Types, outputs: Types) -> int:
+        """The prepared kernel goes from sample to sample, and through the window."""
+        return super().work(inputs, outputs) + CALL * inputs[0].dims[0] * (self.size + 7)
 
     def kernel(self, x: Array) -> Array:
         y: Array = x / (self.k + self.factor * window_sums(x * x, **self.window)) ** self.beta

@@ -251,6 +251,7 @@ def _layer_norm(node: Any, x: Tensor, scale: Tensor, shift: Tensor | None = None
         y = layer_norm(x, gamma, beta, eps)
     else:  # a scale of its own for each sample
         sizes = TensorType(last).dims
+        node.afford(2 * TensorType(last, type.dtype).nbytes)
         y = layer_norm(x, np.ones(sizes, type.dtype), np.zeros(sizes, type.dtype), eps) * scale + shift
     if not (node.used(1) or node.used(2)):
         return y, None, None

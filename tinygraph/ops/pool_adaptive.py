@@ -92,7 +92,8 @@ class AdaptiveAvgPool(Op):
     def kernel(self, x: Array) -> Array:
         y = x.astype(summing(x.dtype), copy=False)
         for axis, count in enumerate(self.output_size, 2):
-            sums = [y.take(range(*bin), axis).sum(axis) for bin in bins(x.shape[axis], count)]
+            before = (slice(None),) * axis
+            sums = [y[(*before, slice(*bin))].sum(axis) for bin in bins(x.shape[axis], count)]
             y = np.stack(sums, axis)
         return (y / bin_sizes(x.shape[2:], self.output_size, y.dtype)).astype(x.dtype)
 

@@ -224,11 +224,18 @@ def _parameters(node: Any, x: Tensor, scale: Tensor, zero: Tensor) -> tuple[Tens
     return scale, zero, axis
 
 
+def _no_shift(node: Any, scale: Tensor, dtype: Any) -> Array:
+    """The zero points of a node that has none."""
+    type = type_of(scale).with_dtype(dtype)
+    node.afford(type.nbytes)
+    return np.zeros(type.dims, dtype)
+
+
 @from_onnx("QuantizeLinear")
 def _quantize(node: Any, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
     asked = node.dtype("output_dtype", np.uint8) if node.get("output_dtype", 0) else np.dtype(np.uint8)
     if zero is None:
-        zero = np.zeros(TensorType(type_of(scale).shape).dims, asked)
+        zero = _no_shift(node, scale, asked)
     precision = node.dtype("precision", np.float32) if node.get("precision", 0) else type_of(scale).dtype
     dtype = precision if precision.kind == "f" else np.dtype(np.float32)  # the scale of int32 may be int32
     scale, zero, axis = _parameters(node, x, cast(scale, dtype), zero)
@@ -238,7 +245,7 @@ def _quantize(node: Any, x: Tensor, scale: Tensor, zero: Tensor | None = None) -
 @from_onnx("DequantizeLinear")
 def _dequantize(node: Any, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
     if zero is None:
-        zero = np.zeros(TensorType(type_of(scale).shape).dims, type_of(x).dtype)
+        zero = _no_shift(node, scale, type_of(x).dtype)
     scale, zero, axis = _parameters(node, x, scale, zero)
     y = dequantize(x, scale, zero, axis)
     return cast(y, node.dtype("output_dtype")) if node.get("output_dtype", 0) else y

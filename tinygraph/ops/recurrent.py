@@ -11,6 +11,7 @@ from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Dim, Symbol, TensorType
 from tinygraph.ops.arithmetic import compare, where
 from tinygraph.ops.base import (
+    CALL,
     Exporter,
     Op,
     Tensor,
@@ -27,6 +28,7 @@ from tinygraph.ops.shape import expand_dims, transpose
 
 __all__: list[str] = []
 
+_CALLS = 10  # of NumPy, in a step: for each gate, and beside the gates
 _DIRECTIONS = {"forward": (1,), "reverse": (-1,), "bidirectional": (1, -1)}
 
 
@@ -126,6 +128,11 @@ class Recurrent(Op):
         share = len(self.usual)
         own = sum(self.step_flops(*costs[i : i + share]) for i in range(0, len(costs), share))
         return 2 * self.macs(inputs, outputs) + gates * outputs[0].size + steps * batch * hidden * own
+
+    def work(self, inputs: Types, outputs: Types) -> int:
+        """The kernel goes from step to step."""
+        turns = inputs[0].dims[0] * len(self.signs)
+        return super().work(inputs, outputs) + CALL * _CALLS * (1 + self.gates) * turns
 
     def step_flops(self, *costs: int) -> int:
         """Operations of a step for each hidden unit, beside products, bias and clip, if activations cost that."""

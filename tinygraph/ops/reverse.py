@@ -45,9 +45,9 @@ class ReverseSequence(Op):
 
     def kernel(self, x: Array, lengths: Array) -> Array:
         steps = x.shape[self.time_axis]
-        for length in lengths:
-            if not 0 <= length <= steps:
-                raise ShapeError(f"a length of {length} does not fit {steps} steps")
+        wrong = lengths[(lengths < 0) | (lengths > steps)]
+        if wrong.size:
+            raise ShapeError(f"a length of {wrong[0]} does not fit {steps} steps")
         time = np.arange(steps)[:, None]
         source = np.where(time < lengths, lengths - 1 - time, time)
         samples = np.arange(len(lengths))

@@ -115,5 +115,6 @@ def _rms_norm(node: Any, x: Tensor, scale: Tensor) -> Tensor:
     last = shape[normal_axis(node.get("axis", -1), len(shape)) :]
     if type_of(scale).ndim <= len(last):
         return rms_norm(x, scale if type_of(scale).shape == last else broadcast_to(scale, last), eps)
+    node.afford(TensorType(last, type_of(x).dtype).nbytes)
     ones = np.ones(TensorType(last).dims, type_of(x).dtype)  # a scale of its own for each sample
     return rms_norm(x, ones, eps) * scale

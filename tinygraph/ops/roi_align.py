@@ -13,6 +13,7 @@ from tinygraph.kernels.places import places_of
 from tinygraph.kernels.rois import bin_taps
 from tinygraph.kernels.sampling import tap_scatter, tap_sum
 from tinygraph.ops.base import (
+    CALL,
     Exporter,
     Op,
     Tensor,
@@ -73,6 +74,10 @@ class OverRois(Op):
         if points > _MOST:
             raise BudgetError(f"{self.name}: a box of {points:g} points along an axis; clip the boxes to the map first")
         return bin_taps(roi, self.bins, sizes, self.samples, self.scale, self.half_pixel)
+
+    def work(self, inputs: Types, outputs: Types) -> int:
+        """The kernels go from box to box, and from tap to tap."""
+        return super().work(inputs, outputs) + CALL * inputs[1].dims[0] * (10 + 4 * self.counted)
 
     @property
     def counted(self) -> int:

@@ -15,6 +15,7 @@ from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
 from tinygraph.kernels import sampling
 from tinygraph.ops.base import (
+    CALL,
     Op,
     Types,
     apply,
@@ -127,6 +128,11 @@ class OverTaps(Op):
     arity = (3, 3)
     macs = no_macs
     to_onnx = gradient_not_in_onnx
+
+    def work(self, inputs: Types, outputs: Types) -> int:
+        """The kernels go from sample to sample, and from tap to tap."""
+        index = inputs[2] if inputs[2].dtype.kind == "i" else inputs[1]
+        return super().work(inputs, outputs) + CALL * index.dims[0] * (1 + index.dims[2])
 
 
 @register

@@ -198,6 +198,7 @@ def _tensor_scatter(node: Any, past: Tensor, update: Tensor, starts: Tensor = No
     (size,), (length,) = whole.with_shape([whole.shape[axis]]).dims, part.with_shape([part.shape[axis]]).dims
     if starts is None:
         return concat([update, getitem(past, (slice(None),) * axis + (slice(length, None),))], axis)
+    node.afford(8 * length)
     line = np.arange(length).reshape(-1, *(1,) * (whole.ndim - axis - 1))
     places = add(reshape(starts, (part.shape[0], *(1,) * (whole.ndim - 1))), line)
     if mode == "circular":
