@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import tinygraph as tg
 from tests.sessions import F32, Scratchy, arange, session, small_net
@@ -99,3 +99,53 @@ def test_overlapping_limits(found: list[int]) -> None:
     outer.__exit__()
     assert set(blas_threads()) == {2}
     inner.__exit__()
+
+
+def test_any_thread_may_limit(found: list[int]) -> None:
+    inner: list[list[int]] = []
+
+    def other() -> None:
+        with limit(1):
+            inner.append(blas_threads())
+
+    with limit(1):  # this thread was the first one
+        pass
+    for _ in range(2):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(10)
+    assert [set(threads) for threads in inner] == [{1}, {1}]
+
+
+def test_the_last_to_leave_puts_back_what_another_thread_found(found: list[int]) -> None:
+    first = limit(1)
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with limit(1):
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    first.__enter__()
+    thread.start()
+    assert inside.wait(10)
+    first.__exit__()
+    assert set(blas_threads()) == {1}
+    leave.set()
+    thread.join(10)
+
+
+def test_others_may_limit_after_a_call(found: list[int]) -> None:
+    inner: list[list[int]] = []
+
+    def other() -> None:
+        with threadpool_limits(1, user_api="blas"):
+            inner.append(blas_threads())
+
+    with limit(1):
+        pass
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join(10)
+    assert [set(threads) for threads in inner] == [{1}]

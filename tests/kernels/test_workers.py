@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.forks import in_child
+from tinygraph.kernels import workers
 from tinygraph.kernels.scratch import Array, Bound
 from tinygraph.kernels.workers import shares, together
 
@@ -66,6 +74,67 @@ def test_several_callers_at_once() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(work, range(4))) == [0, 100, 200, 300]
+
+
+def test_every_task_is_run_once() -> None:
+    found: list[int] = []
+    tasks = [partial(found.append, i) for i in range(3)]
+    for _ in range(500):
+        together(tasks)
+        assert sorted(found) == [0, 1, 2]
+        found.clear()
+
+
+@pytest.mark.parametrize("failing", [None, 0, 1, 2])
+def test_what_nobody_begins_is_done_by_the_caller(monkeypatch: pytest.MonkeyPatch, failing: int | None) -> None:
+    monkeypatch.setattr(workers, "_spare", [])
+    monkeypatch.setattr(workers, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
+    found: list[tuple[int, int]] = []
+
+    def task(i: int) -> None:
+        found.append((i, threading.get_ident()))
+        if i == failing:
+            raise ValueError("of this one")
+
+    tasks: list[Any] = [lambda i=i: task(i) for i in range(3)]
+    if failing is None:
+        together(tasks)
+    else:
+        with pytest.raises(ValueError, match="of this one"):
+            together(tasks)
+    assert found == [(i, threading.get_ident()) for i in range(3)]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
+def test_an_interrupt_waits_for_what_has_begun() -> None:
+    begun, done = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        time.sleep(0.2)
+        done.set()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            together([lambda: begun.wait(10), slow])
+        assert done.is_set()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    together([lambda: None] * 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_child_process_has_threads_of_its_own() -> None:
+    barrier = threading.Barrier(3)
+    together([lambda: barrier.wait(10)] * 3)
+    in_child(lambda: together([lambda: barrier.wait(10)] * 3))
+    together([lambda: barrier.wait(10)] * 3)
 
 
 def test_what_is_bound_to_memory_is_made_once() -> None:
