@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from math import prod
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -187,11 +188,12 @@ def _shown(graph: Graph, memory: bool) -> None:
 
 
 def arrays(graph: Graph, random: Random) -> dict[str, Any] | None:
-    """Some numbers for each input; None if that would be too many."""
+    """Some numbers for each input; None if that would be too many, or more than NumPy counts up to."""
     rng = np.random.default_rng(random.randrange(2**32))
     dims = {symbol: random.choice((0, 1, 1, 2, 2, 3, 4)) for symbol in graph.symbols}
     types = {v.name: v.type.bind(dims) for v in graph.inputs}
-    if sum(t.nbytes for t in types.values()) > BUDGET.bytes // 4:
+    counted = max((prod(max(d, 1) for d in t.dims) for t in types.values()), default=0)  # NumPy leaves zeros out
+    if sum(t.nbytes for t in types.values()) > BUDGET.bytes // 4 or counted >= 2**60:
         return None
     return {name: _numbers(type, rng, random) for name, type in types.items()}
 

@@ -73,6 +73,11 @@ def test_what_must_not_happen_is_found(kernel: Any, what: str, monkeypatch: pyte
     assert any(what in str(fuzz.shows(RELU, number)) for number in range(12))
 
 
+def test_an_input_without_numbers_that_numpy_cannot_count_is_left_alone() -> None:
+    proto = model([node("Relu", "x", "y")], {"x": [2], "unread": [2**62, 0]}, {"y": None})
+    assert fuzz.attempt(proto.SerializeToString(), 0) == "compiled"
+
+
 def test_changes_depend_on_the_seed_alone() -> None:
     seeds = list(handmade())
     first, again, other = ([c for _, c in islice(fuzz.contents(s, seeds), 20)] for s in (1, 1, 2))
