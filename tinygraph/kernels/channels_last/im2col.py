@@ -23,7 +23,9 @@ _FEWEST_POSITIONS = 192
 # Where workers would have fewer positions each, and the weight is not small, they divide the filters.
 _FEW_POSITIONS = 128
 _SMALL_WEIGHT = 1 << 16
-# Then OpenBLAS is fastest on so many at a time.
+# Fewer results are finished before another thread has begun.
+_WORTH_SHARING = 1 << 17
+# Then OpenBLAS is fastest on so many filters at a time.
 _FILTERS = 128
 
 
@@ -154,16 +156,17 @@ class Im2col:
                 filling.fill(x)
             matrix = x[place] if filling is None else filling.matrix[0]
 
-            def part(weight: Array, filters: slice, matrix: Array, target: Array, added: Array | None) -> None:
-                mine = target[:, filters]
-                by_part = mine.reshape(len(mine), len(weight), -1).swapaxes(0, 1)
+            def part(weight: Array, filters: slice, matrix: Array, target: Array) -> None:
+                by_part = target[:, filters].reshape(len(target), len(weight), -1).swapaxes(0, 1)
                 np.matmul(matrix, weight, out=by_part)
-                other = None if added is None else added[:, filters]
-                self.epilogue.finish(mine, None if b is None else b[filters], other)
 
+            together([partial(part, *pair, matrix, target) for pair in zip(self.weights, self.filters, strict=True)])
             added = None if residual is None else residual[place]
-            pairs = zip(self.weights, self.filters, strict=True)
-            together([partial(part, *pair, matrix, target, added) for pair in pairs])
+            tasks = [
+                partial(self.finisher.finish, target[rows], b, None if added is None else added[rows])
+                for rows in shares(len(target), self.workers if target.size >= _WORTH_SHARING else 1)
+            ]
+            together(tasks)
 
     def _multiply(self, x: Array, place: slice, filling: Filling | None, weight: Array, target: Array) -> None:
         if filling is None:
