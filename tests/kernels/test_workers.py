@@ -16,7 +16,6 @@ import pytest
 
 from tests.forks import in_child
 from tinygraph.kernels import workers
-from tinygraph.kernels.scratch import Array, Bound
 from tinygraph.kernels.workers import shares, together
 
 
@@ -135,15 +134,3 @@ def test_a_child_process_has_threads_of_its_own() -> None:
     together([lambda: barrier.wait(10)] * 3)
     in_child(lambda: together([lambda: barrier.wait(10)] * 3))
     together([lambda: barrier.wait(10)] * 3)
-
-
-def test_what_is_bound_to_memory_is_made_once() -> None:
-    made: list[Array] = []
-
-    def make(memory: Array) -> int:
-        made.append(memory)
-        return len(made)
-
-    bound = Bound(make)
-    a, b = np.zeros(1), np.zeros(1)
-    assert [bound(a), bound(a), bound(b), bound(b), bound(a)] == [1, 1, 2, 2, 3]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from inspect import ismethod
 from math import prod
 from typing import Any
+from weakref import WeakMethod, ref
 
 import numpy as np
 
@@ -36,18 +39,28 @@ def carve(workspace: Array, dtype: np.dtype[Any], *shapes: Sequence[int]) -> Ite
 
 
 class Bound:
-    """What `make` makes of scratch memory: made once, as long as the memory is the same."""
+    """What `make` makes of memory: made once, as long as the memory is there, and gone with it.
+
+    Args:
+        make: makes it; it may keep views of the memory, but not the very array. A method does not keep its object.
+    """
 
     def __init__(self, make: Callable[[Array], Any]) -> None:
-        self._make = make
-        self._last: tuple[Array | None, Any] = (None, None)
+        # The object has this one: were it kept from here, only the collector of cycles would ever free its weights.
+        self._make: Callable[[], Any] = WeakMethod(make) if ismethod(make) else lambda: make
+        self._made: dict[int, tuple[ref[Array], Any]] = {}  # several threads may come, with memory of their own
 
-    def __call__(self, workspace: Array) -> Any:
-        memory, made = self._last
-        if memory is not workspace:
-            made = self._make(workspace)
-            self._last = workspace, made  # at once: several threads may come with memory of their own
-        return made
+    def __call__(self, memory: Array) -> Any:
+        found = self._made.get(id(memory))
+        if found is None or found[0]() is not memory:
+            found = self._made[id(memory)] = ref(memory, partial(_forget, ref(self), id(memory))), self._make()(memory)
+        return found[1]
+
+
+def _forget(bound: ref[Bound], memory: int, _: object) -> None:
+    there = bound()
+    if there is not None:
+        there._made.pop(memory, None)
 
 
 def _aligned(size: int) -> int:
