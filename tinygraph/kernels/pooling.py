@@ -77,23 +77,24 @@ def reduce_axis(combine: Any, x: Array, y: Array, axis: int, plan: Sequence[Run]
             combine(target, tap, out=target)
 
 
-def reduce_rows(combine: Any, x: Array, y: Array, scratch: Array, plan: Sequence[Run], kernel: int) -> None:
-    """The same along the last axis of contiguous arrays, for kernels of 2 or more.
+def reduce_rows(combine: Any, x: Array, y: Array, scratch: Array, axis: int, plan: Sequence[Run], kernel: int) -> None:
+    """The same for contiguous arrays, an axis with short rows or none behind it, and kernels of 2 or more.
 
-    The rows are taken as one long row and every element is combined with those behind it, windows
+    The array is taken as one long row and every element is combined with those behind it, windows
     or not, in `scratch`: long contiguous operations are faster than half as many short strided ones.
     The windows are picked out afterwards, and the few that reach over the rim are done by themselves.
     """
-    reduce_axis(combine, x, y, x.ndim - 1, [run for run in plan if len(run.taps) < kernel])
-    row, result = x.reshape(-1), scratch.reshape(-1)
+    reduce_axis(combine, x, y, axis, [run for run in plan if len(run.taps) < kernel])
+    front = (slice(None),) * axis
+    row, result, step = x.reshape(-1), scratch.reshape(-1), prod(x.shape[axis + 1 :])
     for run in plan:
         if len(run.taps) == kernel:
             combined, start = row, run.taps[0].start
             for tap in run.taps[1:]:
-                end = row.size - (tap.start - start)
-                combine(combined[:end], row[tap.start - start :], out=result[:end])
+                gap = (tap.start - start) * step
+                combine(combined[: row.size - gap], row[gap:], out=result[: row.size - gap])
                 combined = result
-            np.copyto(y[..., run.windows], scratch[..., run.taps[0]])
+            np.copyto(y[(*front, run.windows)], scratch[(*front, run.taps[0])])
 
 
 class Separable:
@@ -173,6 +174,6 @@ class Separable:
             reduce_axis(combine, x, target, axis, plan)
             x = target
         if self.kernel > 2 and x.flags.c_contiguous and rows.flags.c_contiguous:
-            reduce_rows(combine, x, y, rows, self.plans[-1], self.kernel)
+            reduce_rows(combine, x, y, rows, x.ndim - 1, self.plans[-1], self.kernel)
         else:
             reduce_axis(combine, x, y, x.ndim - 1, self.plans[-1])

@@ -12,11 +12,14 @@ import numpy as np
 from tinygraph.errors import ModelFormatError, ShapeError, UnsupportedOp
 from tinygraph.ir import Array, Symbol, TensorType
 from tinygraph.kernels import taps
+from tinygraph.kernels.channels_last.epilogue import Epilogue
+from tinygraph.kernels.channels_last.pooling import Pooling
 from tinygraph.kernels.pooling import Separable
 from tinygraph.ops.base import (
     CALL,
     Exporter,
     Op,
+    Precision,
     Prepared,
     Tensor,
     Types,
@@ -132,6 +135,11 @@ class Pool(Op):
         counts = self.pooled(x).dims[2:]
         return Separable(x.dims, counts, self.kernel_size, self.stride, self.dilation, front, x.dtype, workers)
 
+    def separable_channels_last(self, x: TensorType, workers: int, combine: Any, neutral: float) -> Pooling:
+        """The same for maps whose channels are last; see Pooling."""
+        sizes = (x.dims, self.pooled(x).dims[2:], self.kernel_size, self.stride, self.dilation)
+        return Pooling(*sizes, [front for front, _ in self.padding], x.dtype, workers, combine, neutral)
+
     @property
     def attributes(self) -> dict[str, Any]:
         """The attributes that all pools share."""
@@ -177,6 +185,26 @@ class Extreme(Pool):
 
         def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
             pool.run(better, inputs[0], outputs[0], workspace)
+
+        return Prepared(run, pool.workspace, "separable")
+
+    def fits_channels_last(self, types: Types, constants: Sequence[Array | None]) -> bool:
+        return types[0].size > 0
+
+    def lower_channels_last(
+        self,
+        types: Types,
+        constants: Sequence[Array | None],
+        workers: int,
+        precision: Precision,
+        epilogue: Epilogue,
+    ) -> Prepared:
+        better = np.minimum if self.smallest else np.maximum
+        worst = bounds(types[0].dtype)[1 if self.smallest else 0]
+        pool = self.separable_channels_last(types[0], workers, better, worst)
+
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+            pool.run(inputs[0], outputs[0], workspace)
 
         return Prepared(run, pool.workspace, "separable")
 

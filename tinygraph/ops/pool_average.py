@@ -9,9 +9,11 @@ import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Dim, TensorType
+from tinygraph.kernels.channels_last.epilogue import Epilogue
 from tinygraph.kernels.pool_spread import Spread
 from tinygraph.ops.base import (
     Exporter,
+    Precision,
     Prepared,
     Tensor,
     Types,
@@ -83,6 +85,29 @@ class AvgPool(Average):
 
         def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
             pool.run(np.add, inputs[0], outputs[0], workspace, lambda y: np.divide(y, divisors, out=y))
+
+        return Prepared(run, pool.workspace, "separable")
+
+    def fits_channels_last(self, types: Types, constants: Sequence[Array | None]) -> bool:
+        return types[0].size > 0 and types[0].dtype == summing(types[0].dtype)
+
+    def lower_channels_last(
+        self,
+        types: Types,
+        constants: Sequence[Array | None],
+        workers: int,
+        precision: Precision,
+        epilogue: Epilogue,
+    ) -> Prepared:
+        (x,) = types
+        pool = self.separable_channels_last(x, workers, np.add, 0.0)
+        divisors = self.divisors(x.dims[2:], self.pooled(x).dims[2:], x.dtype)[..., None]
+
+        def divide(y: Array, rows: slice) -> None:
+            np.divide(y, divisors[rows], out=y)
+
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+            pool.run(inputs[0], outputs[0], workspace, divide)
 
         return Prepared(run, pool.workspace, "separable")
 

@@ -1,0 +1,66 @@
+"""Maps laid out channels last when a plan is made: which nodes go along, and that the answers stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph import nn, ops
+from tinygraph.ir import Graph
+from tinygraph.runtime.channels_last import ChannelsLast, channels_last
+from tinygraph.runtime.evaluate import evaluate
+
+SHAPE = (2, 6, 13, 11)
+
+
+class Net(nn.Module):
+    """A convolution, what is done to its result, and another convolution."""
+
+    def __init__(self, between: Callable[[Net, Any], Any], channels: int) -> None:
+        super().__init__()
+        self.between = between
+        self.first = nn.Conv2d(6, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.second = nn.Conv2d(channels, 5, 1)
+
+    def forward(self, x: Any) -> Any:
+        return self.second(self.between(self, self.first(x)))
+
+
+def traced(between: Callable[[Net, Any], Any], channels: int = 8) -> Graph:
+    return tg.trace(Net(between, channels), tg.Spec(SHAPE))
+
+
+def laid_out(graph: Graph) -> list[str]:
+    """The nodes that a plan runs; those with kernels for channels last in capitals."""
+    nodes = channels_last(graph, {v: graph.array(v) for v in graph.data}, "exact").nodes
+    return [n.op.op.name.upper() if isinstance(n.op, ChannelsLast) else n.op.name for n in nodes]
+
+
+def check(graph: Graph) -> None:
+    """The answers are those of the graph in double precision, twice."""
+    x = np.random.default_rng(0).standard_normal(graph.inputs[0].type.dims).astype(np.float32)
+    (wanted,) = evaluate(graph, {"x": x}, np.float64).values()
+    for threads in (1, 2):
+        session = tg.compile(graph, passes="none", threads=threads)
+        for _ in range(2):
+            np.testing.assert_allclose(session(x), wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("between", "names"),
+    [
+        (lambda net, x: ops.max_pool(x, 3, 2, 1), ["MAX_POOL"]),
+        (lambda net, x: ops.min_pool(x, (2, 3), (1, 2), dilation=2), ["MIN_POOL"]),
+        (lambda net, x: ops.avg_pool(x, 3, 2, 1, ceil_mode=True, count_include_pad=False), ["AVG_POOL"]),
+        (lambda net, x: ops.relu(ops.max_pool(x, 2)), ["MAX_POOL", "relu"]),
+    ],
+)
+def test_between_convolutions(between: Any, names: list[str]) -> None:
+    graph = traced(between)
+    assert laid_out(graph) == ["transpose", "CONV", *names, "CONV", "transpose"]
+    check(graph)

@@ -1,0 +1,43 @@
+"""Maps with the channels last, some rows at a time."""
+
+from __future__ import annotations
+
+from tinygraph.kernels.channels_last.im2col import Block
+from tinygraph.kernels.workers import shares
+
+# What a block reads and makes at any one time should stay in the second-level cache of a core (1 to 2 MiB), ...
+_BLOCK_BYTES = 1 << 22
+# ... but threads that are done soon spend their time waiting for the interpreter.
+_WORTH_SHARING = 1 << 18  # numbers
+
+
+def teams(batch: int, rows: int, bytes_of_row: int, numbers: int, workers: int) -> list[list[Block]]:
+    """The blocks that each thread does, one after the other.
+
+    Args:
+        batch: images.
+        rows: of each of them, along the first spatial axis.
+        bytes_of_row: what is read, made and kept in between for one.
+        numbers: of all images, to tell whether several threads are worth while.
+        workers: threads that may be used.
+    """
+    workers = workers if numbers >= _WORTH_SHARING else 1
+    fitting = max(_BLOCK_BYTES // bytes_of_row, 1)
+    if fitting >= rows and batch >= workers:
+        images = -(-batch // (fitting // rows))
+        found = [Block(n, slice(0, rows)) for n in shares(batch, _multiple(images, workers))]
+    else:
+        parts = -(-rows // fitting)
+        parts = parts if batch % workers == 0 else _multiple(parts, workers)
+        found = [Block(slice(n, n + 1), r) for n in range(batch) for r in shares(rows, parts)]
+    return [found[share] for share in shares(len(found), workers)]
+
+
+def rows_of(block: Block) -> tuple[int, int]:
+    """How many images and rows."""
+    return block.images.stop - block.images.start, block.rows.stop - block.rows.start
+
+
+def _multiple(count: int, of: int) -> int:
+    """The count, rounded up to a multiple."""
+    return -(-count // of) * of
