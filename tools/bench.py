@@ -72,9 +72,10 @@ def command(
 ) -> int:
     """Time MODEL, next to other runtimes.
 
-    Each runtime has a process of its own and the same number of threads. They take turns, one run
-    at a time. The ratio is tinygraph's median over the other's: below 1, tinygraph is faster.
-    An ONNX file is read by each of them; of a network of Python, the others read what is saved.
+    Each runtime has a process of its own and the same number of threads. They take turns: a run
+    that wakes it up, and one that is timed. The ratio is tinygraph's median over the other's: below
+    1, tinygraph is faster. An ONNX file is read by each of them; of a network of Python, the others
+    read what is saved.
     --mode train times a step of SGD with momentum on the cross-entropy loss.
     """
     out = Output(output, color)
