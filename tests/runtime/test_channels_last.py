@@ -25,6 +25,13 @@ class Net(nn.Module):
         self.between = between
         self.first = nn.Conv2d(6, 8, 3, padding=1)
         self.norm = nn.BatchNorm2d(8)
+        rng = np.random.default_rng(1)
+        self.norm.load_state_dict(
+            {
+                name: rng.random(array.shape, np.float32) + 0.5 if array.ndim else array
+                for name, array in self.norm.state_dict().items()
+            }
+        )
         self.second = nn.Conv2d(channels, 5, 1)
 
     def forward(self, x: Any) -> Any:
@@ -58,6 +65,8 @@ def check(graph: Graph) -> None:
         (lambda net, x: ops.min_pool(x, (2, 3), (1, 2), dilation=2), ["MIN_POOL"]),
         (lambda net, x: ops.avg_pool(x, 3, 2, 1, ceil_mode=True, count_include_pad=False), ["AVG_POOL"]),
         (lambda net, x: ops.relu(ops.max_pool(x, 2)), ["MAX_POOL", "relu"]),
+        (lambda net, x: ops.relu(net.norm(x)), ["BATCH_NORM"]),
+        (lambda net, x: ops.relu(net.norm(ops.relu(x)) + x), ["relu", "BATCH_NORM"]),
     ],
 )
 def test_between_convolutions(between: Any, names: list[str]) -> None:

@@ -12,9 +12,12 @@ from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
 from tinygraph.kernels.batch_norm import BatchNormBackward, BatchNormForward
 from tinygraph.kernels.blocks import blocks
+from tinygraph.kernels.channels_last.channelwise import Channelwise
+from tinygraph.kernels.channels_last.epilogue import Epilogue
 from tinygraph.ops.base import (
     Exporter,
     Op,
+    Precision,
     Prepared,
     Tensor,
     Types,
@@ -59,7 +62,7 @@ def all_but_channels(ndim: int) -> tuple[int, ...]:
     return (0, *range(2, ndim))
 
 
-def channelwise(x: TensorType, steps: Sequence[tuple[Any, Array]]) -> Run:
+def channelwise(x: TensorType, steps: Sequence[tuple[np.ufunc, Array]]) -> Run:
     """A prepared kernel: one ufunc after the other with a vector [C], a block of x at a time."""
     vectors = [(ufunc, per_channel(vector.astype(x.dtype), x.ndim)) for ufunc, vector in steps]
     (first, operand), *rest = vectors
@@ -89,6 +92,7 @@ class BatchNorm(Op):
     onnx = ("BatchNormalization",)
     arity = (5, 5)
     macs = no_macs
+    finishes = True
     eps: float = 1e-5
 
     def infer(
@@ -107,6 +111,13 @@ class BatchNorm(Op):
         return y
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
+        steps = self._steps(constants)
+        if steps is None:
+            return None
+        return Prepared(channelwise(types[0], steps), 0, _algorithm(steps))
+
+    def _steps(self, constants: Sequence[Array | None]) -> list[tuple[np.ufunc, Array]] | None:
+        """Ufuncs and vectors that normalize x, if the statistics never change."""
         statistics = [c.astype(np.float64) for c in constants[1:] if c is not None]
         if len(statistics) < 4:
             return None
@@ -116,11 +127,29 @@ class BatchNorm(Op):
             scale = gamma / deviation
         # x scale + (beta - mean scale) saves a step, but loses all digits where the mean is a
         # thousand and the deviation a millionth: the two products cancel.
-        centred = bool((np.abs(mean) <= _NEAR * deviation).all())
-        steps: list[tuple[Any, Array]] = [(np.multiply, scale), (np.add, beta - mean * scale)]
-        if not centred:
-            steps = [(np.subtract, mean), (np.multiply, scale), (np.add, beta)]
-        return Prepared(channelwise(types[0], steps), 0, "scale_shift" if centred else "center_scale_shift")
+        if (np.abs(mean) <= _NEAR * deviation).all():
+            return [(np.multiply, scale), (np.add, beta - mean * scale)]
+        return [(np.subtract, mean), (np.multiply, scale), (np.add, beta)]
+
+    def fits_channels_last(self, types: Types, constants: Sequence[Array | None]) -> bool:
+        return types[0].ndim > 2 and types[0].size > 0 and all(c is not None for c in constants[1:])
+
+    def lower_channels_last(
+        self,
+        types: Types,
+        constants: Sequence[Array | None],
+        workers: int,
+        precision: Precision,
+        epilogue: Epilogue,
+    ) -> Prepared:
+        (x, *_), steps = types, self._steps(constants)
+        assert steps is not None
+        routine = Channelwise(x.dims, steps, x.dtype, workers, epilogue)
+
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+            routine.run(inputs[0], inputs[-1] if epilogue.residual else None, outputs[0])
+
+        return Prepared(run, 0, _algorithm(steps) + epilogue.suffix, routine.held)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         x, gamma, _, mean, var = inputs
@@ -135,6 +164,10 @@ class BatchNorm(Op):
 
     def to_onnx(self, export: Exporter, inputs: Any, types: Types) -> Any:
         return export.node("BatchNormalization", inputs, epsilon=self.eps)
+
+
+def _algorithm(steps: Sequence[Any]) -> str:
+    return "scale_shift" if len(steps) == 2 else "center_scale_shift"
 
 
 @register

@@ -67,22 +67,18 @@ class Finisher:
     """
 
     def __init__(self, epilogue: Epilogue, filters: int, dtype: np.dtype[Any]) -> None:
-        self._times = max(_ROW // filters, 1)
-        self._biases = Bound(self._row)
+        self._biases = Bound(repeated)
         self._bounds = [
             (ufunc, np.full(_ROW, bound, dtype))
             for ufunc, bound in ((np.maximum, epilogue.low), (np.minimum, epilogue.high))
             if bound is not None
         ]
 
-    def _row(self, bias: Array) -> Array:
-        return np.tile(bias, self._times)
-
     def finish(self, y: Array, bias: Array | None, residual: Array | None) -> None:
         """Finishes a contiguous y [positions, K] in place."""
         flat = y.reshape(-1)
         if bias is not None:
-            _along(np.add, flat, self._biases(bias))
+            along(np.add, flat, self._biases(bias), flat)
         if residual is not None:
             np.add(y, residual, out=y)
         self.bound(flat)
@@ -90,15 +86,18 @@ class Finisher:
     def bound(self, flat: Array) -> None:
         """Brings contiguous numbers between the bounds."""
         for ufunc, row in self._bounds:
-            _along(ufunc, flat, row)
+            along(ufunc, flat, row, flat)
 
 
-def _along(ufunc: np.ufunc, flat: Array, row: Array) -> None:
-    """Combines numbers with a row that is repeated as often as needed."""
-    whole = flat.size - flat.size % row.size
+def repeated(vector: Array) -> Array:
+    """The vector as often as it makes a row of many numbers."""
+    return np.tile(vector, max(_ROW // len(vector), 1))
+
+
+def along(ufunc: np.ufunc, x: Array, row: Array, y: Array) -> None:
+    """y = ufunc(x, row), for contiguous numbers and a row that is repeated as often as needed; y may be x."""
+    whole = x.size - x.size % row.size
     if whole:
-        rows = flat[:whole].reshape(-1, row.size)
-        ufunc(rows, row, out=rows)
-    if whole < flat.size:
-        rest = flat[whole:]
-        ufunc(rest, row[: rest.size], out=rest)
+        ufunc(x[:whole].reshape(-1, row.size), row, out=y[:whole].reshape(-1, row.size))
+    if whole < x.size:
+        ufunc(x[whole:], row[: x.size - whole], out=y[whole:])
