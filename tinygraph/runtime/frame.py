@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,6 +12,7 @@ from tinygraph.kernels.scratch import allocate
 from tinygraph.runtime.layout import Layout
 from tinygraph.runtime.placement import Placement
 from tinygraph.runtime.step import Step
+from tinygraph.runtime.threads import Mutex
 
 Call = tuple[Step, list[Array] | None, list[Array] | None, Array]
 
@@ -36,7 +38,6 @@ class Fixed:
     ) -> None:
         root, own = placement.root, [v for v in slots if not placement.is_view(v)]
         self.count = len(slots)
-        self.nbytes = layout.arena
         self.fixed = [not placement.moves(v) for v in slots]
         self.arrays = [(slots[v], arrays[root[v]]) for v in own if root[v] in arrays]
         self.spans = [(slots[v], layout.spans[root[v]], v.type) for v in own if placement.home[root[v]] == "arena"]
@@ -48,32 +49,54 @@ class Arena:
     """Memory that one running call at a time has for itself.
 
     Attributes:
+        nbytes: how many.
         memory: its bytes.
         frames: what plans have bound to it.
     """
 
     def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
         self.memory = allocate(nbytes)
         self.frames: WeakKeyDictionary[Any, Frame] = WeakKeyDictionary()
 
 
 class Arenas:
-    """The arenas that no call uses at the moment. Plans for several sizes of a batch share them."""
+    """The arenas that no call uses at the moment. Plans for several sizes of a batch share them.
+
+    There are as many as calls ever ran at one time, none larger than the largest plan needs.
+    """
 
     def __init__(self) -> None:
         self.spare: list[Arena] = []
+        self._most: float = inf
+        self._lock = Mutex()
 
     def take(self, nbytes: int) -> Arena:
-        """An arena of at least so many bytes; one that is too small is forgotten."""
-        try:
-            arena = self.spare.pop()
-        except IndexError:
-            return Arena(nbytes)
-        return arena if arena.memory.nbytes >= nbytes else Arena(nbytes)
+        """The smallest arena of at least so many bytes; if all are too small, a new one in place of one of them."""
+        with self._lock:
+            arena = min((arena for arena in self.spare if arena.nbytes >= nbytes), key=_nbytes, default=None)
+            if arena is not None:
+                self.spare.remove(arena)
+                return arena
+            if self.spare:
+                self.spare.remove(min(self.spare, key=_nbytes))
+        return Arena(nbytes)
 
     def give(self, arena: Arena) -> None:
-        """Takes an arena back."""
-        self.spare.append(arena)
+        """Takes an arena back, unless it is larger than any plan needs."""
+        with self._lock:
+            if arena.nbytes <= self._most:
+                self.spare.append(arena)
+
+    def trim(self, nbytes: int) -> None:
+        """Forgets arenas of more bytes: no plan needs them any more."""
+        with self._lock:
+            self._most = nbytes
+            self.spare = [arena for arena in self.spare if arena.nbytes <= nbytes]
+
+
+def _nbytes(arena: Arena) -> int:
+    return arena.nbytes
 
 
 class Frame:

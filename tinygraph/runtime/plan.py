@@ -70,6 +70,7 @@ class Plan:
         steps: in the order of the nodes. Those that `fuse` puts together are one step; a view of an
             array that has a fixed place needs none.
         memory: what a call needs.
+        arena: bytes of the arena that it has.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Plan:
 
         slots = {v: i for i, v in enumerate(graph.values())}
         self.steps = steps(graph, placement, layout, prepared, checked, slots)
+        self.arena = layout.arena
         self._fixed = Fixed(graph, placement, layout, arrays, slots)
         self._names = list(slots)
         self._given = [slots[v] for v in checked if v.kind != "node"]
@@ -119,7 +121,7 @@ class Plan:
             DivergenceError: a guarded value is not finite; no state was written.
             UsageError: a node cannot compute with its numbers, such as an index that is out of range.
         """
-        arena = self._arenas.take(self._fixed.nbytes)
+        arena = self._arenas.take(self.arena)
         try:
             frame = arena.frames.get(self)
             if frame is None:

@@ -209,6 +209,7 @@ class Session:
                 self._plans[binding] = plan
                 if len(self._plans) > _MAX_PLANS:
                     self._plans.popitem(last=False)
+                self._arenas.trim(max(each.arena for each in self._plans.values()))
             self._plans.move_to_end(binding)
             return plan
 
