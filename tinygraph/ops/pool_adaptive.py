@@ -15,10 +15,13 @@ import numpy as np
 
 from tinygraph.errors import ShapeError, UnsupportedOp
 from tinygraph.ir import Array, Dim, Symbol, TensorType
+from tinygraph.kernels.channels_last.adaptive import Adaptive
+from tinygraph.kernels.channels_last.epilogue import Epilogue
 from tinygraph.kernels.elementwise import Elementwise
 from tinygraph.ops.base import (
     Exporter,
     Op,
+    Precision,
     Prepared,
     Tensor,
     Types,
@@ -110,6 +113,24 @@ class AdaptiveAvgPool(Op):
             np.divide(y, elements, out=y)
 
         return Prepared(run, 0, "gemv")
+
+    def fits_channels_last(self, types: Types, constants: Sequence[Array | None]) -> bool:
+        (x,) = types
+        return x.size > 0 and 0 not in self.output_size and x.dtype == summing(x.dtype)
+
+    def lower_channels_last(
+        self,
+        types: Types,
+        constants: Sequence[Array | None],
+        workers: int,
+        precision: Precision,
+        epilogue: Epilogue,
+    ) -> Prepared:
+        (x,) = types
+        sizes = x.dims[2:]
+        windows = [bins(*axis) for axis in zip(sizes, self.output_size, strict=True)]
+        routine = Adaptive(x.dims, windows, bin_sizes(sizes, self.output_size, x.dtype), x.dtype)
+        return Prepared(lambda xs, ys, memory: routine.run(xs[0], ys[0], memory), routine.workspace, "gemv")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         return [apply(AdaptiveAvgPoolGrad(size=inputs[0].shape[2:]), cotangents[0])]
