@@ -6,14 +6,18 @@ is in the cache, and threads share the positions. The weight is brought into its
 
 from __future__ import annotations
 
+from tinygraph.kernels.channels_last import depthwise
+from tinygraph.kernels.channels_last.depthwise import Depthwise
 from tinygraph.kernels.channels_last.epilogue import Epilogue
 from tinygraph.kernels.channels_last.im2col import Im2col
 from tinygraph.kernels.channels_last.winograd import Winograd, pays
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.scratch import Array
 
+Routine = Depthwise | Im2col | Winograd
 
-def convolution(g: Geometry, workers: int, weight: Array, epilogue: Epilogue, fast: bool) -> Im2col | Winograd:
+
+def convolution(g: Geometry, workers: int, weight: Array, epilogue: Epilogue, fast: bool) -> Routine:
     """The routine with which a convolution is done fastest.
 
     Args:
@@ -23,5 +27,7 @@ def convolution(g: Geometry, workers: int, weight: Array, epilogue: Epilogue, fa
         epilogue: what is done to the results.
         fast: also with routines that round more.
     """
+    if depthwise.pays(g):
+        return Depthwise(g, workers, weight, epilogue)
     tile = pays(g, workers) if fast else 0
     return Winograd(g, workers, weight, tile, epilogue) if tile else Im2col(g, workers, weight, epilogue)

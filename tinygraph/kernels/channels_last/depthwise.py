@@ -1,0 +1,175 @@
+"""Depthwise convolution with the channels last: rows of the input, shifted and multiplied by the weight of a tap.
+
+A row of the result is W * K numbers side by side, and what a tap adds to it is a piece of a row of the input times
+the tap's weight, repeated along it. np.einsum does the multiply-adds of all taps of a block in one call, in runs as
+long as the repeated weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tinygraph.kernels.channels_last.blocks import rows_of, teams
+from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
+from tinygraph.kernels.channels_last.im2col import Block
+from tinygraph.kernels.geometry import Geometry
+from tinygraph.kernels.scratch import Array, Bound, Index, carve, room
+from tinygraph.kernels.workers import together
+
+# Runs of fewer numbers are slow, those of many more do not stay in the first-level cache.
+_RUN = 512
+# So many multiply-adds take as long as other routines do for a number.
+_FEW_TAPS = 4
+# With more filters for each channel, columns and matrix products are faster.
+_FILTERS_OF_CHANNEL = 4
+
+
+def pays(g: Geometry) -> bool:
+    """Whether this is the fastest routine for a convolution."""
+    return g.groups == g.channels > 1 and g.filters <= _FILTERS_OF_CHANNEL * g.channels
+
+
+@dataclass(frozen=True)
+class Filling:
+    """How a block of the input is brought into scratch memory, as views of that.
+
+    Attributes:
+        index: the part of x [N, *sizes, C, 1] that is met.
+        borders: what is set to zero, around ...
+        inside: ... where that part goes, [n, *sizes, C, filters of a channel].
+        windows: what the taps meet, [n, *lines of the result, runs, *kernel, run].
+    """
+
+    index: Index
+    borders: Sequence[Array]
+    inside: Array
+    windows: Array
+
+    def fill(self, x: Array) -> None:
+        """Brings a part of x there."""
+        for border in self.borders:
+            border.fill(0)
+        self.inside[...] = x[self.index]
+
+
+class Depthwise:
+    """y = w * x + b with a group for each channel, finished by an epilogue.
+
+    Args:
+        g: the convolution; groups are as many as channels.
+        workers: threads that it may use.
+        weight: [filters, 1, *kernel], which never changes.
+        epilogue: what is done to the results.
+    """
+
+    algorithm = "depthwise"
+
+    def __init__(self, g: Geometry, workers: int, weight: Array, epilogue: Epilogue = PLAIN) -> None:
+        if len(g.out) == 1:
+            g, weight = _flat(g), weight[:, :, np.newaxis]
+        self.g, self.rank = g, len(g.out)
+        self.finisher = Finisher(epilogue, g.filters, g.dtype)
+        self.times = _times(g) if g.stride[-1] == 1 else 1
+        # [*kernel, run], contiguous: np.einsum takes the axes in an order that depends on it.
+        self.weight = np.tile(np.ascontiguousarray(np.moveaxis(weight[:, 0], 0, -1)), self.times)
+        self.held = self.weight.nbytes
+        row = (prod(self._frame(1, 1)) + prod(g.out[1:]) * g.filters) * g.dtype.itemsize
+        work = g.batch * g.positions * g.filters * g.depth // _FEW_TAPS
+        self.teams = teams(g.batch, g.out[0], row, work, workers)
+        self.scratch = ((max(prod(self._frame(*rows_of(block))) for team in self.teams for block in team),),)
+        self.workspace = room(g.dtype, *self.scratch * len(self.teams))
+        self.bound = Bound(self._bind)
+
+    def run(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> None:
+        """Computes y [N, *out, K], C-contiguous, of x [N, *sizes, C]."""
+        g = self.g
+        x = x.reshape(g.batch, *g.sizes, g.channels, 1)
+        y = y.reshape(g.batch, *g.out, g.filters)
+        residual = None if residual is None else residual.reshape(y.shape)
+        tasks = [
+            partial(self._run, *pair, x, b, residual, y) for pair in zip(self.teams, self.bound(workspace), strict=True)
+        ]
+        together(tasks)
+
+    def _run(
+        self,
+        blocks: Sequence[Block],
+        fillings: Sequence[Filling],
+        x: Array,
+        b: Array | None,
+        residual: Array | None,
+        y: Array,
+    ) -> None:
+        kept = range(self.rank + 1)  # axes that are not summed over
+        taps, run = range(len(kept), len(kept) + self.rank), len(kept) + self.rank
+        for block, filling in zip(blocks, fillings, strict=True):
+            filling.fill(x)
+            place = block.images, block.rows
+            target = y[place]
+            runs = target.reshape(*self._runs(block), -1)
+            np.einsum(filling.windows, [*kept, *taps, run], self.weight, [*taps, run], [*kept, run], out=runs)
+            self.finisher.finish(target, b, None if residual is None else residual[place])
+
+    def _frame(self, images: int, rows: int) -> tuple[int, ...]:
+        """The part of the padded input that a block's windows meet, [n, *sizes, K]."""
+        g = self.g
+        axes = zip((rows, *g.out[1:]), g.stride, g.kernel, g.dilation, strict=True)
+        return images, *((n - 1) * s + (k - 1) * d + 1 for n, s, k, d in axes), g.filters
+
+    def _bind(self, workspace: Array) -> list[list[Filling]]:
+        memory = carve(workspace, self.g.dtype, *self.scratch * len(self.teams))
+        return [[self._filling(block, part) for block in team] for team, part in zip(self.teams, memory, strict=True)]
+
+    def _filling(self, block: Block, memory: Array) -> Filling:
+        g, shape = self.g, self._frame(*rows_of(block))
+        frame = memory[: prod(shape)].reshape(shape)
+        starts = [-front for front, _ in g.padding]
+        starts[0] += block.rows.start * g.stride[0]
+        index, borders, inside = [block.images], [], frame
+        for axis, (start, count, size) in enumerate(zip(starts, shape[1:], g.sizes, strict=False), 1):
+            first = min(max(-start, 0), count)
+            stop = max(first, min(size - start, count))
+            before: Index = (slice(None),) * axis
+            borders += [inside[(*before, slice(0, first))], inside[(*before, slice(stop, count))]]
+            inside = inside[(*before, slice(first, stop))]
+            index.append(slice(start + first, start + stop))
+        image, *lines, number = frame.strides
+        steps = [line * s for line, s in zip(lines, g.stride, strict=True)]
+        taps = [line * d for line, d in zip(lines, g.dilation, strict=True)]
+        windows = as_strided(
+            frame,
+            (*self._runs(block), *g.kernel, self.times * g.filters),
+            (image, *steps[:-1], steps[-1] * self.times, *taps, number),
+            writeable=False,
+        )
+        inside = inside.reshape(*inside.shape[:-1], g.channels, g.filters // g.channels)
+        return Filling(tuple(index), [border for border in borders if border.size], inside, windows)
+
+    def _runs(self, block: Block) -> tuple[int, ...]:
+        """Runs of a block's results: images, lines, runs of a line."""
+        return *rows_of(block), *self.g.out[1:-1], self.g.out[-1] // self.times
+
+
+def _flat(g: Geometry) -> Geometry:
+    """A convolution along one axis as one of images of one row."""
+    return replace(
+        g,
+        sizes=(1, *g.sizes),
+        out=(1, *g.out),
+        kernel=(1, *g.kernel),
+        stride=(1, *g.stride),
+        padding=((0, 0), *g.padding),
+        dilation=(1, *g.dilation),
+    )
+
+
+def _times(g: Geometry) -> int:
+    """How often the weight is repeated along a row of the result: a divisor of its positions."""
+    divisors = (n for n in range(1, g.out[-1] + 1) if g.out[-1] % n == 0)
+    return next((n for n in divisors if n * g.filters >= _RUN), g.out[-1])
