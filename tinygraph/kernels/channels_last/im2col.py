@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
+from tinygraph.kernels.channels_last.product import GroupedProduct, Product
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import sharing
 from tinygraph.kernels.scratch import Array, Bound, Index, carve, room
@@ -25,15 +26,6 @@ _FEW_POSITIONS = 128
 _SMALL_WEIGHT = 1 << 16
 # Fewer results are finished before another thread has begun.
 _WORTH_SHARING = 1 << 17
-# Then OpenBLAS is fastest on so many filters at a time.
-_FILTERS = 128
-
-
-def in_parts(weight: Array, most: int) -> Array:
-    """[..., depth, filters] as contiguous [..., parts, depth, filters of a part], `most` of them if they can be divided."""
-    *outer, depth, filters = weight.shape
-    parts = next((n for n in range(max(filters // most, 1), filters // 16 + 1) if filters % n == 0), 1)
-    return np.ascontiguousarray(weight.reshape(*outer, depth, parts, -1).swapaxes(-3, -2))
 
 
 @dataclass(frozen=True)
@@ -52,8 +44,8 @@ class Filling:
         index: the part of x [N, *sizes, C] that is met.
         borders: memory that is set to zero, around ...
         inside: ... where that part goes; None if it goes to the columns directly.
-        windows: what the windows meet, [n, rows, *out, *kernel, C], or [groups, ...].
-        columns: where they go, with the same axes.
+        windows: what the windows meet, [n, rows, *out, *kernel, groups, 1], each element all channels of a group.
+        columns: where they go, with the same axes; from the input directly with C in place of the last two.
         matrix: the same memory, [groups, positions, depth].
     """
 
@@ -98,15 +90,15 @@ class Im2col:
             workers > 1 and g.groups == 1 and positions < workers * _FEW_POSITIONS and weight.size > _SMALL_WEIGHT
         )
         self.filters = shares(g.filters, workers if self.divided else 1)
-        self.weights = [
-            in_parts(whole[0, :, part], _FILTERS) if self.divided else np.ascontiguousarray(whole[..., part])
-            for part in self.filters
-        ]
-        self.held = sum(w.nbytes for w in self.weights)
         self.direct = g.is_dense and g.groups == 1
         self.blocks = self._blocks(1 if self.divided else workers)
         self.teams = [self.blocks] if self.divided else [self.blocks[s] for s in shares(len(self.blocks), workers)]
         largest = max(map(self._positions, self.blocks))
+        if g.groups == 1:
+            self.products = [Product(whole[0, :, part], largest) for part in self.filters]
+        else:
+            self.products = [GroupedProduct(whole)]
+        self.held = sum(product.held for product in self.products)
         framed = not g.is_pointwise
         frame = max(prod(self._frame(block)) for block in self.blocks) if framed else 0
         columns = 0 if self.direct else largest * g.groups * g.depth
@@ -124,43 +116,38 @@ class Im2col:
         if self.divided:
             self._divided(x, b, added, flat, fillings[0])
             return
-        weight = self.weights[0]
-        tasks = [
-            partial(self._run, *pair, x, weight, b, added, flat) for pair in zip(self.teams, fillings, strict=True)
-        ]
-        together(tasks)
+        together([partial(self._run, *pair, x, b, added, flat) for pair in zip(self.teams, fillings, strict=True)])
 
     def _run(
         self,
         blocks: Sequence[Block],
         fillings: Sequence[Filling | None],
         x: Array,
-        weight: Array,
         b: Array | None,
         residual: Array | None,
         y: Array,
     ) -> None:
+        (product,) = self.products
         for block, filling in zip(blocks, fillings, strict=True):
             place = self._place(block)
             target = y[place]
-            self._multiply(x, place, filling, weight, target)
+            product.run(self._matrix(x, place, filling), target)
             self.finisher.finish(target, b, None if residual is None else residual[place])
 
     def _divided(
-        self, x: Array, b: Array | None, residual: Array | None, y: Array, fillings: Sequence[Filling | None]
+        self,
+        x: Array,
+        b: Array | None,
+        residual: Array | None,
+        y: Array,
+        fillings: Sequence[Filling | None],
     ) -> None:
         for block, filling in zip(self.blocks, fillings, strict=True):
             place = self._place(block)
             target = y[place]
-            if filling is not None:
-                filling.fill(x)
-            matrix = x[place] if filling is None else filling.matrix[0]
-
-            def part(weight: Array, filters: slice, matrix: Array, target: Array) -> None:
-                by_part = target[:, filters].reshape(len(target), len(weight), -1).swapaxes(0, 1)
-                np.matmul(matrix, weight, out=by_part)
-
-            together([partial(part, *pair, matrix, target) for pair in zip(self.weights, self.filters, strict=True)])
+            matrix = self._matrix(x, place, filling)
+            parts = zip(self.products, self.filters, strict=True)
+            together([partial(product.run, matrix, target[:, part]) for product, part in parts])
             added = None if residual is None else residual[place]
             tasks = [
                 partial(self.finisher.finish, target[rows], b, None if added is None else added[rows])
@@ -168,16 +155,13 @@ class Im2col:
             ]
             together(tasks)
 
-    def _multiply(self, x: Array, place: slice, filling: Filling | None, weight: Array, target: Array) -> None:
+    def _matrix(self, x: Array, place: slice, filling: Filling | None) -> Array:
+        """What a block's results are products of."""
         if filling is None:
-            np.matmul(x[place], weight[0], out=target)
-            return
+            part: Array = x[place]
+            return part
         filling.fill(x)
-        if len(weight) == 1:
-            np.matmul(filling.matrix[0], weight[0], out=target)
-        else:
-            by_group = target.reshape(len(target), len(weight), -1).swapaxes(0, 1)
-            np.matmul(filling.matrix, weight, out=by_group)
+        return filling.matrix if self.g.groups > 1 else filling.matrix[0]
 
     def _blocks(self, workers: int) -> list[Block]:
         g = self.g
@@ -215,11 +199,10 @@ class Im2col:
 
     def _bind(self, workspace: Array) -> list[list[Filling | None]]:
         memory = carve(workspace, self.g.dtype, *self.scratch)
-        bind: Callable[[Block, Array, Array], Filling | None] = self._filling
         bound = []
         for team in self.teams:
             frame, columns = next(memory), next(memory)
-            bound.append([None if self.direct else bind(block, frame, columns) for block in team])
+            bound.append([None if self.direct else self._filling(block, frame, columns) for block in team])
         return bound
 
     def _filling(self, block: Block, frame: Array, columns: Array) -> Filling:
@@ -261,6 +244,13 @@ class Im2col:
             ),
             writeable=False,
         )
+        # NumPy copies large elements much faster than short runs of small ones.
+        whole = np.dtype((np.void, windows.shape[-1] * g.dtype.itemsize))
         return Filling(
-            (block.images, *met), [b for b in borders if b.size], framed[(slice(None), *at)], windows, taken, matrix
+            (block.images, *met),
+            [b for b in borders if b.size],
+            framed[(slice(None), *at)],
+            windows.view(whole),
+            taken.view(whole),
+            matrix,
         )

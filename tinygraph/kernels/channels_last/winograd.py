@@ -40,7 +40,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
-from tinygraph.kernels.channels_last.im2col import in_parts
+from tinygraph.kernels.channels_last.grouped import block_diagonal, merged
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import sharing
 from tinygraph.kernels.scratch import Array, Bound, carve, room
@@ -63,6 +63,8 @@ _LARGE_WEIGHT = 3 << 20
 # Nanoseconds of one worker for a multiply-add, and for each number copied to columns, made or packed, by im2col; for a
 # multiply-add, each number of the transformed input, of the transformed result and of the weight, by Winograd's.
 _IM2COL = (0.026, 0.25, 0.5, 0.2)
+# What groups add to the first two, for one filter and for one channel of a group.
+_IM2COL_OF_GROUPS = (0.25, 2.0)
 _WINOGRAD = (0.026, 1.0, 0.65, 0.25)
 # What is less accurate has to be faster by this factor.
 _GAIN = 1.1
@@ -72,9 +74,13 @@ def pays(g: Geometry, workers: int) -> int:
     """The tile with which a convolution is done fastest, 4 or 2; 0 if im2col is faster or it cannot be done so."""
     if not applies(g):
         return 0
-    positions, weights = g.batch * g.positions, g.channels * g.filters
-    work = (g.filters * g.depth * positions, g.depth * positions, g.filters * positions, g.filters * g.depth)
+    positions, weights = g.batch * g.positions, g.channels // merged(g).groups * g.filters
+    products, columns = g.filters * g.depth * positions, g.groups * g.depth * positions
+    work = (products, columns, g.filters * positions, g.filters * g.depth)
     best, least = 0, sum(n * cost for n, cost in zip(work, _IM2COL, strict=True))
+    if g.groups > 1:
+        work = (products * g.groups // g.filters, columns * g.groups // g.channels)
+        least += sum(n * cost for n, cost in zip(work, _IM2COL_OF_GROUPS, strict=True))
     for tile in (2, 4):
         places = (tile + _TAPS - 1) ** 2
         tiles = g.batch * prod(-(-n // tile) for n in g.out) * places
@@ -87,7 +93,7 @@ def pays(g: Geometry, workers: int) -> int:
 
 def applies(g: Geometry) -> bool:
     """Whether a convolution is one of those that can be done in this way."""
-    plain = g.kernel == (_TAPS, _TAPS) and g.stride == g.dilation == (1, 1) and g.groups == 1
+    plain = g.kernel == (_TAPS, _TAPS) and g.stride == g.dilation == (1, 1)
     return plain and g.dtype in (np.float32, np.float64)
 
 
@@ -176,7 +182,7 @@ class Outlet:
 
     Attributes:
         weight: [t t, parts, C, filters of a part].
-        tiles: the band of the input, transformed, [t t, 1, tiles, C].
+        tiles: the band of the input, transformed, [t t, 1, tiles, C], or [t t, groups, tiles, C / groups].
         products: [t t, parts, tiles, filters of a part].
         rows: the same memory, [t, numbers].
         across: transformed on one axis, [m, t, numbers].
@@ -213,17 +219,18 @@ class Outlet:
 
 
 class Winograd:
-    """y = w * x + b for kernels of 3 x 3, stride 1, dilation 1, one group and a weight that never changes.
+    """y = w * x + b for kernels of 3 x 3, stride 1 and dilation 1 and a weight that never changes. Groups may be merged.
 
     Args:
         g: the convolution; of float32 or float64.
         workers: threads that it may use.
-        weight: [filters, channels, 3, 3].
+        weight: [filters, channels / groups, 3, 3].
         tile: results of a tile on each axis, 4 or 2.
         epilogue: what is done to the results.
     """
 
     def __init__(self, g: Geometry, workers: int, weight: Array, tile: int = 4, epilogue: Epilogue = PLAIN) -> None:
+        weight, g = block_diagonal(weight, g.groups, merged(g).groups), merged(g)
         self.g, self.tile = g, tile
         self.finisher = Finisher(epilogue, g.filters, g.dtype)
         self.algorithm = f"winograd{tile}"
@@ -235,11 +242,12 @@ class Winograd:
         wide = np.einsum("ia,kcab,jb->jick", gw, weight.astype(np.float64), gw, optimize=True)
         self.bands = list(self._bands(1))
         bytes_of_weight = wide.size * g.dtype.itemsize
-        self.divided = workers > 1 and bytes_of_weight > _LARGE_WEIGHT and len(self.bands) < 2 * workers
+        large = bytes_of_weight > _LARGE_WEIGHT and len(self.bands) < 2 * workers
+        self.divided = large and workers > 1 and g.groups == 1
         if not self.divided:
             self.bands = list(self._bands(workers))
         self.filters = shares(g.filters, workers if self.divided else 1)
-        places = wide.reshape(size * size, g.channels, g.filters)
+        places = wide.reshape(size * size, g.channels // g.groups, g.filters)
         self.weights = [self._in_parts(places[..., part].astype(g.dtype)) for part in self.filters]
         self.held = sum(w.nbytes for w in self.weights)
         self.teams = [self.bands] if self.divided else [self.bands[s] for s in shares(len(self.bands), workers)]
@@ -272,15 +280,18 @@ class Winograd:
                 outlet.run(self.results, b, residual, y, self.finisher)
 
     def _in_parts(self, weight: Array) -> Array:
-        """[t t, C, filters] as [t t, parts, C, filters of a part]."""
+        """[t t, C, filters] as [t t, parts, C, filters of a part]; the parts are the groups, if there are several."""
+        if self.g.groups > 1:
+            by_group = weight.reshape(*weight.shape[:2], self.g.groups, -1)
+            return np.ascontiguousarray(by_group.swapaxes(1, 2))
         tiles = max(prod(band.shape) for band in self.bands) * self.tiles[1]
-        return in_parts(weight, max(_UNPACKED // (tiles * weight.shape[1]), _FEWEST_FILTERS))
+        return _in_parts(weight, max(_UNPACKED // (tiles * weight.shape[1]), _FEWEST_FILTERS))
 
     def _bands(self, workers: int) -> Iterator[Band]:
         """All bands, at least one for each worker if there are so many."""
         g, (rows, columns) = self.g, self.tiles
         of_tile = self.size**2 * (g.channels + g.filters) * g.dtype.itemsize
-        weight = self.size**2 * g.channels * g.filters * g.dtype.itemsize
+        weight = self.size**2 * g.channels // g.groups * g.filters * g.dtype.itemsize
         fitting = max(max(_BAND_BYTES, weight // _WEIGHTS_OF_BAND) // (of_tile * columns), 1)
         images = min(max(fitting // rows, 1), -(-g.batch // workers))
         bands = -(-rows // fitting)
@@ -336,7 +347,7 @@ class Winograd:
             self._intake(band.part(n, r), *pair, transformed[:, :, n, r])
             for pair, (n, r) in zip(pairs, divisions, strict=False)
         ]
-        tiles = transformed.reshape(size**2, 1, -1, g.channels)
+        tiles = transformed.reshape(size**2, -1, g.groups, g.channels // g.groups).swapaxes(1, 2)
         outlets = [
             self._outlet(band, part, weight, *pair, tiles)
             for pair, part, weight in zip(pairs, self.filters, self.weights, strict=True)
@@ -413,6 +424,13 @@ class Winograd:
         return Outlet(
             weight, tiles, by_part, products.reshape(size, -1), across, lines, products[size + 1], filters, pieces
         )
+
+
+def _in_parts(weight: Array, most: int) -> Array:
+    """[..., depth, filters] as contiguous [..., parts, depth, filters of a part]; `most` if they can be divided so."""
+    *outer, depth, filters = weight.shape
+    parts = next((n for n in range(max(filters // most, 1), filters // 16 + 1) if filters % n == 0), 1)
+    return np.ascontiguousarray(weight.reshape(*outer, depth, parts, -1).swapaxes(-3, -2))
 
 
 def _whole_and_rest(tiles: slice, tile: int, size: int) -> list[tuple[slice, int]]:

@@ -1,0 +1,44 @@
+"""Products in parts against plain ones, in float64."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.kernels.test_convolution import numbers
+from tinygraph.kernels.channels_last import product
+from tinygraph.kernels.channels_last.product import GroupedProduct, Product
+
+SIZES = st.integers(1, 40)
+LIMITS = st.fixed_dictionaries(
+    {
+        "_SMALL": st.sampled_from([1, 100, 1_000_000]),
+        "_TILE": st.sampled_from([8, 64, 1 << 13]),
+        "_SHALLOW": st.sampled_from([0, 10, 160]),
+        "_FEW_ROWS": st.sampled_from([0, 100]),
+        "_FILTERS": st.sampled_from([4, 128]),
+    }
+)
+
+
+@given(SIZES, SIZES, st.integers(1, 70), LIMITS, st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_product(rows: int, depth: int, filters: int, limits: dict[str, int], parts_of_longer_rows: bool) -> None:
+    gap = 3 * parts_of_longer_rows
+    x, w = numbers((rows, depth + gap), 1)[:, :depth], numbers((depth, filters), 2)
+    y = np.full((rows, filters + gap), np.nan)
+    with patch.multiple(product, **limits):
+        Product(w, rows).run(x, y[:, :filters])
+    np.testing.assert_allclose(y[:, :filters], x @ w, rtol=0, atol=1e-12)
+    assert np.isnan(y[:, filters:]).all()
+
+
+@given(st.integers(1, 4), SIZES, SIZES, st.integers(1, 5))
+def test_grouped_product(groups: int, rows: int, depth: int, filters: int) -> None:
+    x, w = numbers((groups, rows, depth), 1), numbers((groups, depth, filters), 2)
+    y = np.full((rows, groups * filters), np.nan)
+    GroupedProduct(w).run(x, y)
+    np.testing.assert_allclose(y.reshape(rows, groups, filters).swapaxes(0, 1), x @ w, rtol=0, atol=1e-12)

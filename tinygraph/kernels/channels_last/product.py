@@ -1,0 +1,90 @@
+"""Matrix products in the sizes that OpenBLAS is fast on.
+
+Large matrices it packs first, into the order in which its kernel reads them. That costs most where rows are few, and
+least where many filters share what is packed. Small ones it takes as they stand: where the depth is small, a tile of
+the weight that fills the first-level cache, and rows up to the limit of what is small, are multiplied faster.
+
+Other libraries multiply such parts no slower than they are used to.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygraph.kernels.scratch import Array
+
+# Multiply-adds up to which OpenBLAS takes matrices as they are, and the depth up to which that is faster.
+_SMALL = 1_000_000
+_SHALLOW = 160
+# Numbers of a weight's tile, 32 KiB of them in single precision.
+_TILE = 1 << 13
+# Where rows are fewer, filters are multiplied so many at a time.
+_FEW_ROWS = 256
+_FILTERS = 128
+
+
+class Product:
+    """y = x @ weight, prepared.
+
+    Args:
+        weight: [depth, filters], which never changes.
+        rows: how many x has, at most.
+
+    Attributes:
+        held: bytes of the weight in parts.
+    """
+
+    def __init__(self, weight: Array, rows: int) -> None:
+        depth, filters = weight.shape
+        self._most, width = rows, filters
+        if depth <= _SHALLOW:
+            width = min(max(_TILE // depth, 16), filters)
+            self._most = max(_SMALL // (width * depth), 1)
+        elif rows < _FEW_ROWS:
+            width = min(_FILTERS, filters)
+        whole = filters // width * width
+        # [parts, 1, depth, filters of a part]: the 1 is for tiles of rows.
+        parts = weight[:, :whole].reshape(depth, -1, width).swapaxes(0, 1)
+        self._parts = [np.ascontiguousarray(parts)[:, np.newaxis]]
+        if whole < filters:
+            self._parts.append(np.ascontiguousarray(weight[:, whole:])[np.newaxis, np.newaxis])
+        self.held = sum(parts.nbytes for parts in self._parts)
+
+    def run(self, x: Array, y: Array) -> None:
+        """Computes y [rows, filters] of x [rows, depth]; rows of either may be parts of longer ones."""
+        rows = len(x)
+        tiles = -(-rows // self._most)
+        high = rows // tiles
+        self._multiply(x[: tiles * high], y[: tiles * high], tiles)
+        if tiles * high < rows:
+            self._multiply(x[tiles * high :], y[tiles * high :], 1)
+
+    def _multiply(self, x: Array, y: Array, tiles: int) -> None:
+        left = x.reshape(tiles, -1, x.shape[1])
+        first = 0
+        for parts in self._parts:
+            count, width = len(parts), parts.shape[-1]
+            end = first + count * width
+            result = y[:, first:end].reshape(tiles, -1, count, width)
+            np.matmul(left, parts, out=result.transpose(2, 0, 1, 3))
+            first = end
+
+
+class GroupedProduct:
+    """y = x @ weight for each group.
+
+    Args:
+        weight: [groups, depth, filters of a group].
+
+    Attributes:
+        held: bytes of the weight.
+    """
+
+    def __init__(self, weight: Array) -> None:
+        self._weight = np.ascontiguousarray(weight)
+        self.held = self._weight.nbytes
+
+    def run(self, x: Array, y: Array) -> None:
+        """Computes y [rows, groups * filters] of x [groups, rows, depth]."""
+        by_group = y.reshape(len(y), len(self._weight), -1).swapaxes(0, 1)
+        np.matmul(x, self._weight, out=by_group)
