@@ -142,7 +142,6 @@ def test_where_it_pays() -> None:
     [
         {"stride": (2, 2), "out": (28, 28)},
         {"dilation": (2, 2), "out": (54, 54)},
-        {"groups": 2},
         {"kernel": (3, 1), "out": (56, 58)},
         {"dtype": np.dtype(np.float16)},
     ],
