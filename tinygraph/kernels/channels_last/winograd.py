@@ -79,8 +79,8 @@ def pays(g: Geometry, workers: int) -> int:
     work = (products, columns, g.filters * positions, g.filters * g.depth)
     best, least = 0, sum(n * cost for n, cost in zip(work, _IM2COL, strict=True))
     if g.groups > 1:
-        work = (products * g.groups // g.filters, columns * g.groups // g.channels)
-        least += sum(n * cost for n, cost in zip(work, _IM2COL_OF_GROUPS, strict=True))
+        of_filter, of_channel = _IM2COL_OF_GROUPS
+        least += (of_filter * products / g.filters + of_channel * columns / g.channels) * g.groups
     for tile in (2, 4):
         places = (tile + _TAPS - 1) ** 2
         tiles = g.batch * prod(-(-n // tile) for n in g.out) * places
@@ -219,7 +219,7 @@ class Outlet:
 
 
 class Winograd:
-    """y = w * x + b for kernels of 3 x 3, stride 1 and dilation 1 and a weight that never changes. Groups may be merged.
+    """y = w * x + b for kernels of 3 x 3, stride 1, dilation 1 and a weight that never changes; groups may be merged.
 
     Args:
         g: the convolution; of float32 or float64.
