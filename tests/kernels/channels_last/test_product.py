@@ -17,6 +17,7 @@ LIMITS = st.fixed_dictionaries(
     {
         "_SMALL": st.sampled_from([1, 100, 1_000_000]),
         "_TILE": st.sampled_from([8, 64, 1 << 13]),
+        "_VECTOR": st.sampled_from([1, 4, 16]),
         "_SHALLOW": st.sampled_from([0, 10, 160]),
         "_FEW_ROWS": st.sampled_from([0, 100]),
         "_FILTERS": st.sampled_from([4, 128]),

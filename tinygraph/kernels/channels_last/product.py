@@ -16,8 +16,9 @@ from tinygraph.kernels.scratch import Array
 # Multiply-adds up to which OpenBLAS takes matrices as they are, and the depth up to which that is faster.
 _SMALL = 1_000_000
 _SHALLOW = 160
-# Numbers of a weight's tile, 32 KiB of them in single precision.
+# Numbers of a weight's tile, 32 KiB of them in single precision, and of a vector register.
 _TILE = 1 << 13
+_VECTOR = 16
 # Where rows are fewer, filters are multiplied so many at a time.
 _FEW_ROWS = 256
 _FILTERS = 128
@@ -38,14 +39,15 @@ class Product:
         depth, filters = weight.shape
         self._most, width = rows, filters
         if depth <= _SHALLOW:
-            width = min(max(_TILE // depth, 16), filters)
+            parts = max(round(filters * depth / _TILE), 1)
+            width = min(-(-filters // (parts * _VECTOR)) * _VECTOR, filters)
             self._most = max(_SMALL // (width * depth), 1)
         elif rows < _FEW_ROWS:
             width = min(_FILTERS, filters)
         whole = filters // width * width
         # [parts, 1, depth, filters of a part]: the 1 is for tiles of rows.
-        parts = weight[:, :whole].reshape(depth, -1, width).swapaxes(0, 1)
-        self._parts = [np.ascontiguousarray(parts)[:, np.newaxis]]
+        equal = weight[:, :whole].reshape(depth, -1, width).swapaxes(0, 1)
+        self._parts = [np.ascontiguousarray(equal)[:, np.newaxis]]
         if whole < filters:
             self._parts.append(np.ascontiguousarray(weight[:, whole:])[np.newaxis, np.newaxis])
         self.held = sum(parts.nbytes for parts in self._parts)
