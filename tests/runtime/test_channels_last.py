@@ -32,6 +32,7 @@ class Net(nn.Module):
                 for name, array in self.norm.state_dict().items()
             }
         )
+        self.up = nn.ConvTranspose2d(8, 8, 2, 2)
         self.second = nn.Conv2d(channels, 5, 1)
 
     def forward(self, x: Any) -> Any:
@@ -65,6 +66,8 @@ def check(graph: Graph) -> None:
         (lambda net, x: ops.min_pool(x, (2, 3), (1, 2), dilation=2), ["MIN_POOL"]),
         (lambda net, x: ops.avg_pool(x, 3, 2, 1, ceil_mode=True, count_include_pad=False), ["AVG_POOL"]),
         (lambda net, x: ops.relu(ops.max_pool(x, 2)), ["MAX_POOL", "relu"]),
+        (lambda net, x: ops.relu(net.up(x)), ["CONV_TRANSPOSE"]),
+        (lambda net, x: net.up(x) + net.up(x + x), ["CONV_TRANSPOSE", "add", "CONV_TRANSPOSE"]),
         (lambda net, x: ops.adaptive_avg_pool(x, (5, 3)), ["ADAPTIVE_AVG_POOL"]),
         (lambda net, x: ops.relu(net.norm(x)), ["BATCH_NORM"]),
         (lambda net, x: ops.relu(net.norm(ops.relu(x)) + x), ["relu", "BATCH_NORM"]),

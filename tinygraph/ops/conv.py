@@ -146,6 +146,15 @@ def prepared(routine: Any) -> Prepared:
     return Prepared(run, routine.workspace, routine.algorithm)
 
 
+def prepared_channels_last(routine: Any, bias: Array | None, epilogue: Epilogue) -> Prepared:
+    """A routine that computes y from x, the bias and perhaps a residual, the channels of all of them last."""
+
+    def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+        routine.run(inputs[0], bias, inputs[-1] if epilogue.residual else None, outputs[0], workspace)
+
+    return Prepared(run, routine.workspace, routine.algorithm + epilogue.suffix, routine.held)
+
+
 def ranked(w: Tensor, axes: int) -> Tensor:
     """The weight; ShapeError unless it has that many spatial axes."""
     if type_of(w).ndim != axes + 2:
@@ -208,12 +217,7 @@ class Conv(Convolution):
         assert g is not None
         assert weight is not None
         routine = channels_last.convolution(g, workers, weight, epilogue, precision == "fast")
-
-        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
-            residual = inputs[-1] if epilogue.residual else None
-            routine.run(inputs[0], bias[0] if bias else None, residual, outputs[0], workspace)
-
-        return Prepared(run, routine.workspace, routine.algorithm + epilogue.suffix, routine.held)
+        return prepared_channels_last(routine, bias[0] if bias else None, epilogue)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops.conv_transpose import ConvTranspose

@@ -92,10 +92,13 @@ def test_extremes_of_other_dtypes(dtype: Any) -> None:
 
 
 def test_a_block_is_some_rows_or_some_images() -> None:
-    with patch.multiple(blocks, _BLOCK_BYTES=100, _WORTH_SHARING=1):
-        rows = blocks.teams(1, 7, 50, 1000, 2)
-        images = blocks.teams(6, 2, 25, 1000, 2)
-        alone = blocks.teams(1, 7, 50, 0, 2)
+    with patch.multiple(blocks, _BLOCK_BYTES=100):
+        rows = blocks.teams(1, 7, 50, 2)
+        images = blocks.teams(6, 2, 25, 2)
     assert [[(b.rows.start, b.rows.stop) for b in team] for team in rows] == [[(0, 1), (1, 3)], [(3, 5), (5, 7)]]
     assert [[(b.images.start, b.images.stop) for b in team] for team in images] == [[(0, 1), (1, 3)], [(3, 4), (4, 6)]]
-    assert len(alone) == 1
+
+
+def test_small_maps_are_left_to_one_worker() -> None:
+    assert blocks.worth(1000, 4) == 1
+    assert blocks.worth(1_000_000, 4) == 4

@@ -11,17 +11,20 @@ _BLOCK_BYTES = 1 << 22
 _WORTH_SHARING = 1 << 18  # numbers
 
 
-def teams(batch: int, rows: int, bytes_of_row: int, numbers: int, workers: int) -> list[list[Block]]:
+def worth(numbers: int, workers: int) -> int:
+    """How many threads maps of so many numbers are worth, where each is met a few times."""
+    return workers if numbers >= _WORTH_SHARING else 1
+
+
+def teams(batch: int, rows: int, bytes_of_row: int, workers: int) -> list[list[Block]]:
     """The blocks that each thread does, one after the other.
 
     Args:
         batch: images.
         rows: of each of them, along the first spatial axis.
         bytes_of_row: what is read, made and kept in between for one.
-        numbers: of all images, to tell whether several threads are worth while.
         workers: threads that may be used.
     """
-    workers = workers if numbers >= _WORTH_SHARING else 1
     fitting = max(_BLOCK_BYTES // bytes_of_row, 1)
     if fitting >= rows and batch >= workers:
         images = -(-batch // (fitting // rows))

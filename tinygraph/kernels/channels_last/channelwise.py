@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.channels_last.blocks import teams
+from tinygraph.kernels.channels_last.blocks import teams, worth
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher, along, repeated
 from tinygraph.kernels.channels_last.im2col import Block
 from tinygraph.kernels.scratch import Array
@@ -39,7 +39,7 @@ class Channelwise:
     ) -> None:
         samples, self.channels, *sizes = shape
         row = prod(sizes[1:]) * self.channels * dtype.itemsize
-        self.teams = teams(samples, sizes[0], (2 + epilogue.residual) * row, prod(shape), workers)
+        self.teams = teams(samples, sizes[0], (2 + epilogue.residual) * row, worth(prod(shape), workers))
         self.steps = [(ufunc, repeated(vector.astype(dtype))) for ufunc, vector in steps]
         self.held = sum(row.nbytes for _, row in self.steps)
         self.finisher = Finisher(epilogue, self.channels, dtype)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.channels_last.blocks import rows_of, teams
+from tinygraph.kernels.channels_last.blocks import rows_of, teams, worth
 from tinygraph.kernels.channels_last.im2col import Block
 from tinygraph.kernels.pooling import Run, reduce_axis, reduce_rows, runs
 from tinygraph.kernels.scratch import Array, carve, room
@@ -72,7 +72,7 @@ class Pooling:
         self.picked = bool(others) and 1 < stride[-1] < kernel[-1]
         shapes = self.between + self.between[-1:] * self.picked
         row = stride[0] * prod(sizes[1:]) * channels + sum(map(prod, shapes)) + prod(counts[1:]) * channels
-        found = teams(samples, counts[0], row * dtype.itemsize, prod(shape), workers)
+        found = teams(samples, counts[0], row * dtype.itemsize, worth(prod(shape), workers))
         self.teams = [[(block, _windows(first, block)) for block in team] for team in found]
         self.rows = max(prod(rows_of(block)) for team in found for block in team)
         self.scratch = tuple((self.rows, *shape) for shape in shapes)

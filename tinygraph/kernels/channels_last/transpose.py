@@ -1,0 +1,135 @@
+"""Transposed convolution with the channels last.
+
+Where windows lie side by side, each position of the input gives a window of the result: one row of a matrix product.
+With stride 1 it is a convolution with the taps in reverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from math import prod
+
+import numpy as np
+
+from tinygraph.kernels.channels_last import Routine, convolution
+from tinygraph.kernels.channels_last.blocks import rows_of, teams
+from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
+from tinygraph.kernels.channels_last.im2col import Block
+from tinygraph.kernels.geometry import Geometry
+from tinygraph.kernels.im2col import sharing
+from tinygraph.kernels.scratch import Array, carve, room
+from tinygraph.kernels.workers import shares, together
+
+_FEW_POSITIONS = 128  # for a worker; then they divide the rows of the windows
+
+
+def is_side_by_side(g: Geometry) -> bool:
+    """Whether windows cover the result without gaps, overlap or padding."""
+    covered = tuple(n * s for n, s in zip(g.out, g.stride, strict=True))
+    dense = g.kernel == g.stride and all(d == 1 or k == 1 for d, k in zip(g.dilation, g.kernel, strict=True))
+    return g.groups == 1 and dense and not g.is_padded and covered == g.sizes
+
+
+def reverse(g: Geometry) -> Geometry | None:
+    """The convolution that a transposed one with stride 1 is; None for others."""
+    if any(s != 1 for s in g.stride):
+        return None
+    reach = [(k - 1) * d for k, d in zip(g.kernel, g.dilation, strict=True)]
+    padding = tuple((r - front, r - behind) for r, (front, behind) in zip(reach, g.padding, strict=True))
+    if any(min(pair) < 0 for pair in padding):
+        return None
+    return replace(g, channels=g.filters, filters=g.channels, sizes=g.out, out=g.sizes, padding=padding)
+
+
+def reversed_weight(g: Geometry, weight: Array) -> Array:
+    """The weight [K, C / groups, *kernel] of a transposed convolution, for `reverse`: [C, K / groups, *kernel]."""
+    by_group: Array = np.flip(weight, tuple(range(2, weight.ndim))).reshape(g.groups, -1, *weight.shape[1:])
+    return by_group.swapaxes(1, 2).reshape(g.channels, -1, *g.kernel)
+
+
+def fits(g: Geometry) -> bool:
+    """Whether there is a routine for the transpose of a convolution."""
+    return is_side_by_side(g) or reverse(g) is not None
+
+
+def transposed(g: Geometry, workers: int, weight: Array, epilogue: Epilogue, fast: bool) -> Routine | SideBySide:
+    """The routine for the transpose of a convolution that `fits`; the arguments are those of `convolution`."""
+    if is_side_by_side(g):
+        return SideBySide(g, workers, weight, epilogue)
+    turned = reverse(g)
+    assert turned is not None
+    return convolution(turned, workers, reversed_weight(g, weight), epilogue, fast)
+
+
+class SideBySide:
+    """y = transpose of w * x, plus b, for a kernel as large as the stride, finished by an epilogue.
+
+    Args:
+        g: the convolution whose transpose it is, see `is_side_by_side`.
+        workers: threads that it may use.
+        weight: [filters, channels, *kernel], which never changes.
+        epilogue: what is done to the results.
+    """
+
+    algorithm = "gemm"
+
+    def __init__(self, g: Geometry, workers: int, weight: Array, epilogue: Epilogue = PLAIN) -> None:
+        self.g = g
+        rows, *others = g.kernel
+        by_tap = np.moveaxis(weight, 1, -1).reshape(g.filters, rows, -1)
+        self.weight = np.ascontiguousarray(by_tap.swapaxes(0, 1))  # for each row of windows [filters, taps channels]
+        self.held = self.weight.nbytes
+        self.finisher = Finisher(epilogue, g.channels, g.dtype)
+        workers = sharing(g, workers)
+        row = prod(g.out[1:]) * (g.filters + 2 * prod(others) * g.channels)
+        divided = g.batch * g.positions < workers * _FEW_POSITIONS and rows >= workers
+        found = teams(g.batch, g.out[0], row * g.dtype.itemsize, 1 if divided else workers)
+        taps = shares(rows, workers if divided else 1)
+        self.teams = [(blocks, range(rows)[part]) for blocks in found for part in taps]
+        largest = max(prod(rows_of(block)) for blocks in found for block in blocks)
+        self.product = (largest * prod(g.out[1:]), prod(others) * g.channels)
+        self.workspace = room(g.dtype, *[self.product] * len(self.teams))
+
+    def run(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> None:
+        """Computes y [N, *sizes, C], C-contiguous, of x [N, *out, K]."""
+        memory = carve(workspace, self.g.dtype, *[self.product] * len(self.teams))
+        by_window = self._by_window(y)
+        added = None if residual is None else self._by_window(residual)
+        together(
+            [
+                partial(self._run, *team, x, b, added, by_window, scratch)
+                for team, scratch in zip(self.teams, memory, strict=True)
+            ]
+        )
+
+    def _by_window(self, y: Array) -> Array:
+        """[N, *sizes, C] as [N, first of out, first of kernel, *others of out, *others of kernel, C]."""
+        g = self.g
+        pairs = [n for pair in zip(g.out, g.kernel, strict=True) for n in pair]
+        axes = len(g.out)
+        order = (0, 1, 2, *range(3, 2 * axes + 1, 2), *range(4, 2 * axes + 1, 2), 2 * axes + 1)
+        return y.reshape(g.batch, *pairs, g.channels).transpose(order)
+
+    def _run(
+        self,
+        blocks: Sequence[Block],
+        taps: Sequence[int],
+        x: Array,
+        b: Array | None,
+        residual: Array | None,
+        y: Array,
+        scratch: Array,
+    ) -> None:
+        g = self.g
+        for block in blocks:
+            matrix = x[block.images, block.rows].reshape(-1, g.filters)
+            product = scratch[: len(matrix)]
+            for tap in taps:
+                place = block.images, block.rows, tap
+                np.matmul(matrix, self.weight[tap], out=product)
+                added = None if residual is None else residual[place].reshape(-1, g.channels)
+                self.finisher.finish(product.reshape(-1, g.channels), b, added)
+                target = y[place]
+                target[...] = product.reshape(target.shape)
