@@ -31,7 +31,7 @@ def fold_constants(graph: Graph, budget: int = BUDGET, operations: int = OPERATI
           small as a shape. This is known from the types, before anything is computed.
         - What there is to compute takes no more operations than allowed, all together (`Op.work`). If it
           takes more, only the arithmetic of shapes is folded: nodes of a thousand operations at most.
-        - The kernel does not raise.
+        - The kernel takes no more memory on the way than the budget (`Op.scratch`), and does not raise.
 
     Args:
         graph: it is left as it is.
@@ -54,7 +54,7 @@ def fold_constants(graph: Graph, budget: int = BUDGET, operations: int = OPERATI
             return None
         if not all(t.is_static for t in (*node.input_types, *node.output_types)):
             return None
-        if _cost(node) > most:
+        if _cost(node) > most or node.op.scratch(node.input_types, node.output_types) > budget:
             return None
         growth = sum(t.nbytes for t in node.output_types) - _freed(node, rw)
         if growth > _SMALL and spent + growth > budget:

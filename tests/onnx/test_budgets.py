@@ -110,6 +110,9 @@ ODD: dict[str, Callable[[int], onnx.ModelProto]] = {
     "Conv with holes": lambda n: asking([node("Conv", "image kernel", "y", dilations=[n, 1], pads=[n, 0, n, 0])], 4),
     "LRN": lambda n: asking([node("LRN", "image", "y", size=n)], 4),
     "SpaceToDepth": lambda n: asking([node("SpaceToDepth", "image", "y", blocksize=n)], 4),
+    "ConvTranspose along one axis": lambda n: asking([node("ConvTranspose", "image kernel", "y", strides=[1, n])], 4),
+    "Resize along one axis": lambda n: asking([node("Resize", "one - wide_scales", "y", mode="linear")], n),
+    "Pad over and over": lambda n: asking([node("Pad", "one behind", "y", mode="wrap")], n),
     "GridSample": lambda n: asking([node("ConstantOfShape", "grid", "a"), node("GridSample", "image a", "y")], 4),
 }
 
@@ -126,6 +129,8 @@ def asking(nodes: list[onnx.NodeProto], size: int, outputs: Any = None) -> onnx.
         "grid": int64(1, size, size, 2),
         "pads": int64(size, size, size, size),
         "scales": np.array([float(size), float(size)], np.float32),
+        "wide_scales": np.array([1, size], np.float32),
+        "behind": int64(0, 0, 0, size),
         "zero": scalar(0),
         "one": np.ones((1, 1), np.float32),
         "step": scalar(1),
@@ -180,6 +185,8 @@ TURNS: dict[str, tuple[onnx.NodeProto, dict[str, list[int]]]] = {
         {"x": [1, 1, 2, 2], "rois": [MANY, 4]},
     ),
     "LRN": (node("LRN", "x", "y", size=3), {"x": IMAGES}),
+    "MaxPool": (node("MaxPool", "x", "y", kernel_shape=[2]), {"x": [1, 1, MANY]}),
+    "AveragePool": (node("AveragePool", "x", "y", kernel_shape=[2]), {"x": [1, 1, MANY]}),
 }
 
 

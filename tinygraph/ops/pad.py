@@ -37,6 +37,8 @@ __all__ = ["pad"]
 Mode = Literal["constant", "reflect", "edge", "wrap"]
 Pads = tuple[tuple[int, int], ...]
 
+_MOST_TURNS = 1024  # of a prepared kernel, which copies an axis as often as it fits into a border
+
 
 def _check(pads: Pads, mode: Mode, ndim: int) -> None:
     if mode not in get_args(Mode):
@@ -119,6 +121,8 @@ class Pad(Op):
             return Prepared(fill, 0, "fill")
         if border != self.pads:
             return None  # what is cropped may stand in the border
+        if mode == "wrap" and any(max(p) > _MOST_TURNS * d for d, p in zip(types[0].dims, border, strict=True)):
+            return None
 
         def continued(inputs: Any, outputs: Any, workspace: Array) -> None:
             continue_into_border(inputs[0], border, mode, outputs[0])

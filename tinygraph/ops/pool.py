@@ -68,8 +68,8 @@ class Pool(Op):
         return prod(self.kernel_size)
 
     def work(self, inputs: Types, outputs: Types) -> int:
-        """The plain kernels go from tap to tap."""
-        return super().work(inputs, outputs) + CALL * self.taps
+        """The plain kernels go from tap to tap; prepared ones look at every window of an axis."""
+        return super().work(inputs, outputs) + CALL * (self.taps + sum(outputs[0].dims[2:]))
 
     def scratch(self, inputs: Types, outputs: Types) -> int:
         """The padding."""

@@ -11,6 +11,7 @@ from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, TensorType
 from tinygraph.kernels import taps
 from tinygraph.ops.base import (
+    CALL,
     Exporter,
     Tensor,
     Types,
@@ -46,6 +47,11 @@ class IntegerConvolution(Convolution):
         if w_zero.shape not in ((), w.shape[:1]):
             raise ShapeError(f"the zero point of the weight is {w_zero}; want one number, or [{w.shape[0]}]")
         return y
+
+    def work(self, inputs: Types, outputs: Types) -> int:
+        """The kernels go from tap to tap."""
+        weight = next(t for t in inputs[1:] if t.ndim > 2)
+        return super().work(inputs, outputs) + CALL * prod(weight.dims[2:])
 
     def exact(self, x: Array, x_zero: Array, w: Array, w_zero: Array) -> Array:
         """The sums, whole numbers in float64."""

@@ -28,6 +28,8 @@ from tinygraph.ops.resampling import Resampling, computing
 
 __all__ = ["resize"]
 
+_MOST_PHASES = 1024  # of a prepared kernel, which takes the numbers between two of x one after the other
+
 
 @register
 class Resize(Resampling):
@@ -73,6 +75,8 @@ class Resize(Resampling):
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
         (x,) = types
         if not x.is_static or not x.size or (self.mode != "nearest" and computing(x.dtype) != x.dtype):
+            return None
+        if any(new > _MOST_PHASES * old for old, new in zip(self.picked(x.dims), self.size, strict=True)):
             return None
         tables = self.tables(self.picked(x.dims), self.size)
         if any(table.outside.any() for table in tables):
