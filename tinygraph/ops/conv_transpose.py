@@ -10,8 +10,23 @@ from typing import Any
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Dim, TensorType
 from tinygraph.kernels import taps
+from tinygraph.kernels.channels_last import transpose
+from tinygraph.kernels.channels_last.epilogue import Epilogue
+from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.phases import Phases, PointwiseTranspose
-from tinygraph.ops.base import CALL, Exporter, Prepared, Tensor, Types, apply, floating, from_onnx, register, type_of
+from tinygraph.ops.base import (
+    CALL,
+    Exporter,
+    Precision,
+    Prepared,
+    Tensor,
+    Types,
+    apply,
+    floating,
+    from_onnx,
+    register,
+    type_of,
+)
 from tinygraph.ops.conv import (
     Conv,
     Convolution,
@@ -20,6 +35,7 @@ from tinygraph.ops.conv import (
     check_bias,
     onnx_axes,
     prepared,
+    prepared_channels_last,
     sum_to_channels,
 )
 from tinygraph.ops.windows import onnx_padding, pads, per_axis, transposed_sizes
@@ -42,6 +58,7 @@ class ConvTranspose(Convolution):
     onnx = ("ConvTranspose",)
     arity = (2, 3)
     traits = frozenset({"linear"})
+    anchors = finishes = True
     output_size: tuple[Dim, ...] = field(kw_only=True)
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
@@ -74,11 +91,33 @@ class ConvTranspose(Convolution):
         return add_bias(taps.spread(x, w, TensorType(self.output_size).dims, **self.attributes), bias)
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
-        x, w, *bias = types
-        g = self.geometry(self.infer(x, w, *bias), x, w.dims[2:])
-        if g is None or prod(map(min, g.stride, g.sizes)) > _MOST_PHASES:
+        g = self._planned(types)
+        if g is None:
             return None
         return prepared(PointwiseTranspose(g, workers) if g.is_dense else Phases(g, workers))
+
+    def _planned(self, types: Types) -> Geometry | None:
+        x, w, *bias = types
+        g = self.geometry(self.infer(x, w, *bias), x, w.dims[2:])
+        return None if g is None or prod(map(min, g.stride, g.sizes)) > _MOST_PHASES else g
+
+    def fits_channels_last(self, types: Types, constants: Sequence[Array | None]) -> bool:
+        g = self._planned(types)
+        return g is not None and transpose.fits(g) and all(c is not None for c in constants[1:])
+
+    def lower_channels_last(
+        self,
+        types: Types,
+        constants: Sequence[Array | None],
+        workers: int,
+        precision: Precision,
+        epilogue: Epilogue,
+    ) -> Prepared:
+        g, weight, *bias = self._planned(types), *constants[1:]
+        assert g is not None
+        assert weight is not None
+        routine = transpose.transposed(g, workers, weight, epilogue, precision == "fast")
+        return prepared_channels_last(routine, bias[0] if bias else None, epilogue)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         x, w, *bias = inputs
