@@ -31,7 +31,7 @@ def test_depthwise(
     w = numbers((g.filters, 1, *g.kernel), 2, layout)
     b = numbers((g.filters,), 3) if biased else None
     residual = numbers((g.batch, g.filters, *g.out), 4) if epilogue.residual else None
-    with patch.multiple(blocks, _BLOCK_BYTES=budget, _WORTH_SHARING=1), patch.object(depthwise, "_RUN", run):
+    with patch.multiple(depthwise, _RUN=run, _WORTH_SHARING=1), patch.object(blocks, "_BLOCK_BYTES", budget):
         found = ran(Depthwise(g, workers, w, epilogue), g, x, b, residual)
     wanted = finished(taps.convolve(x, w, **attributes(g)), b, residual, epilogue)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)

@@ -24,8 +24,8 @@ from tinygraph.kernels.workers import together
 
 # Runs of fewer numbers are slow, those of many more do not stay in the first-level cache.
 _RUN = 512
-# So many multiply-adds take as long as other routines do for a number.
-_FEW_TAPS = 4
+# Fewer multiply-adds are done before another thread has begun.
+_WORTH_SHARING = 1 << 20
 # With more filters for each channel, columns and matrix products are faster.
 _FILTERS_OF_CHANNEL = 4
 
@@ -80,8 +80,9 @@ class Depthwise:
         self.weight = np.tile(np.ascontiguousarray(np.moveaxis(weight[:, 0], 0, -1)), self.times)
         self.held = self.weight.nbytes
         row = (prod(self._frame(1, 1)) + prod(g.out[1:]) * g.filters) * g.dtype.itemsize
-        work = g.batch * g.positions * g.filters * g.depth // _FEW_TAPS
-        self.teams = teams(g.batch, g.out[0], row, work, workers)
+        if g.batch * g.positions * g.filters * g.depth < _WORTH_SHARING:
+            workers = 1
+        self.teams = teams(g.batch, g.out[0], row, workers)
         self.scratch = ((max(prod(self._frame(*rows_of(block))) for team in self.teams for block in team),),)
         self.workspace = room(g.dtype, *self.scratch * len(self.teams))
         self.bound = Bound(self._bind)
