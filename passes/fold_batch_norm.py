@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.ir import Array, Data, Graph, Node, TensorType, Value, array_of
+from tinygraph.kernels.packed import packed
 from tinygraph.ops.conv import Conv, Convolution
 from tinygraph.ops.conv_transpose import ConvTranspose
 from tinygraph.ops.matmul import Linear
@@ -199,9 +200,9 @@ class Scaled:
 
     @cached_property
     def _made(self) -> Array:
-        made: Array = (array_of(self.weight) * self.scale).astype(self.type.dtype)
-        made.flags.writeable = False
-        return made
+        weight, dtype = array_of(self.weight), self.type.dtype
+        how = "scaled", self.scale.shape, self.scale.tobytes(), dtype
+        return packed(weight, how, lambda: (weight * self.scale).astype(dtype))  # once for all who fold this graph
 
 
 def scaled(weight: Data, scale: Float64) -> Data:

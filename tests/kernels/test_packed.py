@@ -68,6 +68,7 @@ def test_what_may_change_is_not_remembered() -> None:
     view.flags.writeable = False
     for array in (w, view):
         first = packed(array, "twice", doubled(array))
+        assert not first.flags.writeable
         w += 1
         second = packed(array, "twice", doubled(array))
         assert not np.shares_memory(first, second)

@@ -50,7 +50,9 @@ def packed(array: Array, how: Hashable, make: Callable[[], Array]) -> Array:
     """
     source = _owner(array)
     if any(a.flags.writeable for a in (array, source)):
-        return make()
+        made = make().view()
+        made.flags.writeable = False
+        return made
     key = (id(source), array.ctypes.data, array.shape, array.strides, array.dtype, how)
     found = _found(key, source)
     if found is None:

@@ -1,0 +1,51 @@
+"""Weights are there once, however many sessions and plans read them."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tests.sessions import F32
+from tinygraph import nn, ops
+from tinygraph.ir import Array
+from tinygraph.runtime.session import Session
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2)
+        self.norm1 = nn.BatchNorm2d(64)
+        self.conv2 = nn.Conv2d(64, 64, 3, padding=1)
+        self.norm2 = nn.BatchNorm2d(64)
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, x: Any) -> Any:
+        y = ops.relu(self.norm1(self.conv1(x)))
+        y = ops.relu(self.norm2(self.conv2(y)) + y)
+        return self.fc(ops.mean(y, (2, 3)))
+
+
+def weights(run: Session) -> dict[str, Array]:
+    """The larger arrays that a session reads."""
+    return {v.name: a for v, a in run._loaded.data.items() if isinstance(a, np.ndarray) and a.nbytes > 2000}
+
+
+@pytest.mark.parametrize("passes", ["none", "inference"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_sessions_of_one_graph_share_weights(passes: str, stored: bool) -> None:
+    graph = tg.trace(Net(), tg.Spec(("N", 3, 20, 20)))
+    if stored:  # then they are arrays, not recipes
+        file = BytesIO()
+        tg.save(graph, file)
+        graph = tg.load(file.getvalue())
+    first, second = tg.compile(graph, passes=passes), tg.compile(graph.bind(N=2), passes=passes, threads=1)
+    assert len(weights(first)) >= 3
+    for a, b in zip(weights(first).values(), weights(second).values(), strict=True):
+        assert np.shares_memory(a, b)
+    x = np.random.default_rng(0).standard_normal((2, 3, 20, 20)).astype(F32)
+    np.testing.assert_allclose(first(x), second(x), rtol=1e-4, atol=1e-5)
