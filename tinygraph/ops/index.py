@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from types import EllipsisType
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.ir import Array, Dim, Shape, Symbol, TensorType
+from tinygraph.kernels.scratch import Index
+from tinygraph.kernels.workers import shares, together
 from tinygraph.ops.base import (
     Exporter,
     Op,
@@ -35,6 +38,7 @@ from tinygraph.ops.shape import Movement, reshape
 __all__ = ["concat", "getitem", "slice"]
 
 _LAST = 2**63 - 1
+_WORTH_SHARING = 1 << 19  # numbers; fewer are copied before another thread has begun
 
 
 @family
@@ -250,10 +254,20 @@ class Concat(Op):
         return np.concatenate(xs, self.axis)
 
     def lower(self, types: Types, constants: Any, workers: int) -> Prepared | None:
-        def run(inputs: Any, outputs: Any, workspace: Array) -> None:
-            np.concatenate(inputs, self.axis, out=outputs[0])
+        if not all(t.is_static for t in types):
+            return None
+        y = self.infer(*types)
+        axis = normal_axis(self.axis, y.ndim)
+        cuts = [i for i, size in enumerate(y.dims[:axis]) if size >= workers] if y.size >= _WORTH_SHARING else []
+        parts: list[Index] = [()]
+        if cuts:
+            whole = (builtins.slice(None),) * cuts[0]
+            parts = [(*whole, part) for part in shares(y.dims[cuts[0]], workers)]
 
-        return Prepared(run, 0, "concatenate") if all(t.is_static for t in types) else None
+        def run(inputs: Any, outputs: Any, workspace: Array) -> None:
+            together([partial(np.concatenate, [x[part] for x in inputs], axis, outputs[0][part]) for part in parts])
+
+        return Prepared(run, 0, "concatenate")
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         axis, c = normal_axis(self.axis, outputs[0].ndim), cotangents[0]
