@@ -91,6 +91,15 @@ def test_boxes_without_numbers_read_nothing_and_huge_ones_are_refused() -> None:
         roi_align(x, np.array([[0.0, 0, 1, 1]]), batch + 1, 2)
 
 
+def test_boxes_of_many_points_are_read_number_by_number() -> None:
+    x, rois, batch = np.ones((1, 3, 4, 4)), np.array([[0.0, 0, 900, 900]]), np.zeros(1, np.int64)
+    # Of 900 points along an axis 5 lie on the map or 1 behind it.
+    np.testing.assert_allclose(roi_align(x, rois, batch, 1), np.full((1, 3, 1, 1), (5 / 900) ** 2))
+    np.testing.assert_array_equal(roi_align(x, rois, batch, 1, mode="max"), np.ones((1, 3, 1, 1)))
+    with pytest.raises(BudgetError, match="points; clip the boxes"):
+        roi_align(x, np.array([[0.0, 0, 1200, 1200]]), batch, 1)
+
+
 def test_the_maximum_has_no_gradient() -> None:
     x, rois, batch = np.ones((1, 1, 4, 4)), np.array([[0.0, 0, 1, 1]]), np.zeros(1, np.int64)
     with pytest.raises(NotDifferentiable, match="mode 'avg'"):

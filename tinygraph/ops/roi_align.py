@@ -30,7 +30,7 @@ from tinygraph.ops.windows import per_axis
 
 __all__ = ["roi_align"]
 
-_MOST = 1 << 13  # points of a box along an axis; without `samples` they are as many as its numbers say
+_MOST = 1 << 20  # points of a box; without `samples` they are as many as its numbers say
 
 
 @family
@@ -69,15 +69,31 @@ class OverRois(Op):
         Raises:
             BudgetError: so many points have no room.
         """
-        length = float(np.abs(roi[2:] - roi[:2]).max()) * self.scale
-        points = self.samples * max(self.bins) or (length if np.isfinite(length) else 0)
+        lengths = np.abs(np.subtract(roi[2:], roi[:2], dtype=np.float64)) * self.scale
+        along = np.maximum(lengths if np.isfinite(lengths).all() else 0, self.bins[::-1])
+        points = self.samples**2 * prod(self.bins) or float(along.prod())
         if points > _MOST:
-            raise BudgetError(f"{self.name}: a box of {points:g} points along an axis; clip the boxes to the map first")
+            raise BudgetError(f"{self.name}: a box of {points:g} points; clip the boxes to the map first")
         return bin_taps(roi, self.bins, sizes, self.samples, self.scale, self.half_pixel)
 
+    def means(self, roi: Array, sizes: Any) -> tuple[Array, Array]:
+        """The taps of the means over the points of each bin, [1, bins, taps]: not more than the map has numbers."""
+        index, weight = self.taps(roi, sizes)
+        bins, points, _ = index.shape
+        index, weight = index.reshape(bins, -1), weight.reshape(bins, -1) / max(points, 1)
+        if index.shape[1] > prod(sizes):
+            each = np.zeros((bins, prod(sizes)))
+            np.add.at(each, (np.arange(bins)[:, None], index), weight)
+            index, weight = np.broadcast_to(np.arange(prod(sizes)), each.shape), each
+        return index[None], weight[None]
+
     def work(self, inputs: Types, outputs: Types) -> int:
-        """The kernels go from box to box, and from tap to tap."""
-        return super().work(inputs, outputs) + CALL * inputs[1].dims[0] * (10 + 4 * self.counted)
+        """The kernels go from box to box, and from tap to tap; samples that depend on the boxes may be many."""
+        boxes, channels, bins = inputs[1].dims[0], inputs[0].dims[1], prod(self.bins)
+        numbers = max(prod(t.dims[2:]) for t in (inputs[0], outputs[0]))
+        taps = min(4 * self.samples**2 or numbers, numbers)
+        each = CALL * (10 + taps) + 2 * taps * channels * bins + 4 * (self.samples**2 * bins or _MOST)
+        return super().work(inputs, outputs) + boxes * each
 
     @property
     def counted(self) -> int:
@@ -116,13 +132,14 @@ class RoiAlign(OverRois):
         rows = x.reshape(n, c, prod(sizes)).astype(np.result_type(x.dtype, np.float32), copy=False)
         y = np.zeros((len(rois), c, prod(self.bins)), rows.dtype)
         for roi, sample, result in zip(rois, places_of(batch, n), y, strict=True):
+            if self.mode == "avg":
+                result[...] = tap_sum(rows[sample : sample + 1], *self.means(roi, sizes))[0]
+                continue
             index, weight = self.taps(roi, sizes)
-            bins, points, _ = index.shape
-            if points and self.mode == "avg":
-                mean = weight.reshape(1, bins, -1) / points
-                result[...] = tap_sum(rows[sample : sample + 1], index.reshape(1, bins, -1), mean)[0]
-            elif points:
-                result[...] = (rows[sample][:, index] * weight.astype(rows.dtype)).max((2, 3))
+            step = max(1, _MOST // max(index.size, 1))
+            for first in range(0, c if index.size else 0, step):
+                part = rows[sample, first : first + step]
+                result[first : first + step] = (part[:, index] * weight.astype(rows.dtype)).max((2, 3))
         return y.reshape(len(rois), c, *self.bins).astype(x.dtype, copy=False)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
@@ -181,10 +198,7 @@ class RoiAlignGrad(OverRois):
         shares = g.reshape(*g.shape[:2], -1).astype(np.result_type(g.dtype, np.float32), copy=False)
         dx = np.zeros((n, g.shape[1], prod(sizes)), shares.dtype)
         for roi, sample, share in zip(rois, places_of(batch, n), shares, strict=True):
-            index, weight = self.taps(roi, sizes)
-            bins, points, _ = index.shape
-            mean = weight.reshape(1, bins, -1) / max(points, 1)
-            dx[sample] += tap_scatter(share[None], index.reshape(1, bins, -1), mean, prod(sizes))[0]
+            dx[sample] += tap_scatter(share[None], *self.means(roi, sizes), prod(sizes))[0]
         return dx.reshape(n, g.shape[1], *sizes).astype(g.dtype, copy=False)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
