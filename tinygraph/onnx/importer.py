@@ -13,6 +13,7 @@ from tinygraph.errors import ModelFormatError, UnsupportedOp
 from tinygraph.ir import Array, Graph, Kind, Symbol, TensorType, Value, frozen
 from tinygraph.onnx import OLDEST_OPSET, control, function, metadata, sequence, tensor  # noqa: F401  # two have readers
 from tinygraph.onnx.body import Body, domain, opset_versions, place
+from tinygraph.onnx.content import Raw
 from tinygraph.onnx.external import Folder
 from tinygraph.onnx.inputs import Inputs
 from tinygraph.onnx.known import Known
@@ -52,6 +53,7 @@ class OnnxImporter:
         bind: numbers of open dimensions, and arrays of inputs, by name.
         budget: of memory and work.
         folder: where the model may keep numbers in other files; None if nowhere.
+        raws: for each initializer its numbers, where they are not in the model; none if all are.
         partial: keep what is supported of a model: other nodes become Unknown ones if their types
             are known, and are listed in `unread` if not.
 
@@ -75,6 +77,7 @@ class OnnxImporter:
         bind: Mapping[str, Any],
         budget: Budget,
         folder: Folder | None = None,
+        raws: Sequence[Raw | None] = (),
         partial: bool = False,
     ) -> None:
         if not all(isinstance(text, str) for text in all_texts(model)):
@@ -85,6 +88,7 @@ class OnnxImporter:
         self.ours = model.producer_name == metadata.PRODUCER
         self.trace.builder.metadata |= {entry.key: entry.value for entry in model.metadata_props}
         self._proto = model.graph
+        self._raws = raws or [None] * len(model.graph.initializer)
         self._opsets = _opsets(model)
         self._types = Inputs(self._proto.input, bind)
         self.trace.builder.metadata |= {metadata.DIMENSION + new: old for new, old in self._types.renamed.items()}
@@ -114,8 +118,8 @@ class OnnxImporter:
         with self.trace.running():
             statistics = {name for node in self._proto.node for name in _statistics(node)}
             tensors: dict[str, Any] = {}
-            for proto in self._proto.initializer:
-                tensors[proto.name] = self.initializer(proto, proto.name in statistics)
+            for proto, raw in zip(self._proto.initializer, self._raws, strict=True):
+                tensors[proto.name] = self.initializer(proto, raw, proto.name in statistics)
             for info in self._proto.input:  # an input that has an initializer is one only if it is bound
                 if info.name not in tensors or self._types.binds(info.name):
                     tensors[info.name] = self._input(info)
@@ -178,10 +182,10 @@ class OnnxImporter:
             return self.trace.input(info.name, type)
         return Tensor(self.trace.builder.const(self._types.bound(info.name, type), info.name), self.trace)
 
-    def initializer(self, proto: onnx.TensorProto, statistics: bool = False) -> Tensor:
+    def initializer(self, proto: onnx.TensorProto, raw: Raw | None = None, statistics: bool = False) -> Tensor:
         """The value of an initializer."""
         try:
-            array = tensor.to_array(proto, self.folder)
+            array = tensor.to_array(proto, self.folder, raw)
         except ModelFormatError as error:
             raise ModelFormatError(f"initializer {proto.name!r}: {error}") from None
         self._hold(array)

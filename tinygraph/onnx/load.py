@@ -10,17 +10,16 @@ from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # has no stubs of its own
 
 from tinygraph.budget import DEFAULT, Budget
-from tinygraph.errors import BudgetError, ModelFormatError, UnsupportedOp, UsageError
+from tinygraph.errors import BudgetError, ModelFormatError, UnsupportedOp
 from tinygraph.ir import Graph, TensorType
+from tinygraph.onnx.content import opened, parsed
 from tinygraph.onnx.external import Folder
 from tinygraph.onnx.importer import OnnxImporter
 from tinygraph.onnx.inputs import Inputs
 from tinygraph.onnx.names import free_inputs
 from tinygraph.onnx.partial import Unread
-from tinygraph.onnx.save import LIMIT
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _LONGEST = 8000  # characters of a message
@@ -59,14 +58,14 @@ def load(
         UnsupportedOp: it uses operators that tinygraph does not know; lists them all.
         BudgetError: loading would take more than the budget.
     """
-    with _naming(source):
-        return from_proto(_parse(_content(source)), bind, budget, _folder(source, budget))
+    with _naming(source), opened(source) as file:
+        return _importer(file, source, bind, budget).graph()
 
 
 def input_types(source: str | os.PathLike[str] | bytes | BinaryIO) -> dict[str, TensorType]:
     """The types of the inputs of an ONNX model by name, in order, whatever its nodes are; errors as `load`."""
-    with _naming(source):
-        graph = _checked(_parse(_content(source))).graph
+    with _naming(source), opened(source) as file:
+        graph = _checked(parsed(file).model).graph
         types = Inputs(graph.input, _NOTHING)
         return {info.name: types.type(info) for info in free_inputs(graph)}
 
@@ -85,9 +84,8 @@ def load_partly(
     Returns:
         The graph, and the nodes that are not in it.
     """
-    with _naming(source):
-        model = _checked(_parse(_content(source)))
-        importer = OnnxImporter(model, bind, budget, _folder(source, budget), partial=True)
+    with _naming(source), opened(source) as file:
+        importer = _importer(file, source, bind, budget, partial=True)
         return importer.graph(), importer.unread
 
 
@@ -101,6 +99,15 @@ def from_proto(
     return OnnxImporter(_checked(model), bind, budget, folder).graph()
 
 
+def _importer(
+    file: BinaryIO, source: Any, bind: Mapping[str, Any], budget: Budget, partial: bool = False
+) -> OnnxImporter:
+    model, raws = parsed(file)
+    # The folder that a model lies in, if it is a file of ours.
+    folder = Folder(Path(source).parent, budget) if isinstance(source, (str, os.PathLike)) else None
+    return OnnxImporter(_checked(model), bind, budget, folder, raws, partial)
+
+
 def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
     if not model.HasField("graph"):
         raise ModelFormatError("there is no graph in it")
@@ -110,11 +117,6 @@ def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
             f"the newest that onnx {onnx.__version__} reads"
         )
     return model
-
-
-def _folder(source: Any, budget: Budget) -> Folder | None:
-    """The folder that a model lies in; None if it is no file of ours."""
-    return Folder(Path(source).parent, budget) if isinstance(source, (str, os.PathLike)) else None
 
 
 @contextmanager
@@ -127,33 +129,3 @@ def _naming(source: Any) -> Iterator[None]:
         reason = str(error)
         error.args = (prefix + (reason if len(reason) <= _LONGEST else reason[:_LONGEST] + " ..."),)
         raise
-
-
-def _content(source: Any) -> bytes:
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return bytes(source)
-    try:
-        if hasattr(source, "read"):
-            content = source.read(LIMIT + 1)
-        else:
-            with open(source, "rb") as file:
-                content = file.read(LIMIT + 1)
-    except (OSError, ValueError, TypeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"cannot read {source!r}: {reason}") from None
-    if not isinstance(content, bytes):
-        raise UsageError("the file to load is opened for text; open it with mode 'rb'")
-    return content
-
-
-def _parse(content: bytes) -> onnx.ModelProto:
-    if not content:
-        raise ModelFormatError("it is empty")
-    if len(content) > LIMIT:
-        raise ModelFormatError("it is larger than 2 GiB, which no ONNX model can be")
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(content)
-    except DecodeError:
-        raise ModelFormatError("it is no ONNX model, or a damaged or truncated one") from None
-    return model

@@ -15,10 +15,10 @@ from tinygraph.errors import BudgetError, UsageError
 from tinygraph.files import replacing
 from tinygraph.ir import Graph, Symbol, Value
 from tinygraph.onnx import OPSET, metadata, tensor
+from tinygraph.onnx.content import LIMIT
 from tinygraph.onnx.exporter import OnnxExporter
 
 IR_VERSION = 10  # the first that has metadata on nodes and tensors; onnxruntime 1.18 and later read it
-LIMIT = 2**31 - 1  # bytes: protobuf cannot hold more in one message
 
 
 def save(graph: Graph, target: str | os.PathLike[str] | BinaryIO) -> None:

@@ -10,6 +10,7 @@ import onnx
 
 from tinygraph.errors import ModelFormatError, UsageError
 from tinygraph.ir import Array, dtype_name
+from tinygraph.onnx.content import Raw
 from tinygraph.onnx.external import Folder
 
 _DTYPES: dict[int, np.dtype[Any]] = {
@@ -67,12 +68,13 @@ def elem_type(dtype: np.dtype[Any]) -> int:
     return _ELEM_TYPES[native]
 
 
-def to_array(tensor: onnx.TensorProto, folder: Folder | None = None) -> Array:
+def to_array(tensor: onnx.TensorProto, folder: Folder | None = None, raw: Raw | None = None) -> Array:
     """The array, read-only.
 
     Args:
         tensor: with its numbers, or the place in another file where they are.
         folder: where that file may be; None if nowhere.
+        raw: its raw data, where they are not in the tensor.
 
     Raises:
         ModelFormatError: the numbers cannot be had, or are not as many as the dims say.
@@ -82,7 +84,7 @@ def to_array(tensor: onnx.TensorProto, folder: Folder | None = None) -> Array:
     wanted = dtype(tensor.data_type)
     dims = _dims(tensor)
     outside = tensor.data_location == onnx.TensorProto.EXTERNAL or bool(tensor.external_data)
-    flat = _outside(tensor, wanted, dims, folder) if outside else _inside(tensor, wanted, dims)
+    flat = _outside(tensor, wanted, dims, folder, raw) if outside else _inside(tensor, wanted, dims, raw)
     try:
         array = flat.reshape(dims)
     except ValueError as error:
@@ -100,34 +102,46 @@ def _dims(tensor: onnx.TensorProto) -> tuple[int, ...]:
     return dims
 
 
-def _outside(tensor: onnx.TensorProto, wanted: np.dtype[Any], dims: tuple[int, ...], folder: Folder | None) -> Array:
-    filled = [name for name in (*_ALL_FIELDS, "raw_data") if len(getattr(tensor, name))]
+def _outside(
+    tensor: onnx.TensorProto, wanted: np.dtype[Any], dims: tuple[int, ...], folder: Folder | None, raw: Raw | None
+) -> Array:
+    filled = _filled(tensor, raw)
     if filled:
         raise ModelFormatError(f"its numbers are in another file and in {' and '.join(filled)}")
     if folder is None:
         raise ModelFormatError(
             "its numbers are in another file; that is found only when the model is loaded by its path"
         )
-    return _raw(folder.read(tensor, prod(dims) * wanted.itemsize), wanted)
+    return _from_bytes(np.frombuffer(folder.read(tensor, prod(dims) * wanted.itemsize), np.uint8), wanted)
 
 
-def _inside(tensor: onnx.TensorProto, wanted: np.dtype[Any], dims: tuple[int, ...]) -> Array:
+def _inside(tensor: onnx.TensorProto, wanted: np.dtype[Any], dims: tuple[int, ...], raw: Raw | None) -> Array:
     field = _FIELDS.get(tensor.data_type, "int32_data")
-    raw, typed = tensor.raw_data, getattr(tensor, field)
-    filled = [name for name in _ALL_FIELDS if len(getattr(tensor, name))] + ["raw_data"] * bool(raw)
+    filled = _filled(tensor, raw)
     if filled and filled not in (["raw_data"], [field]):
         raise ModelFormatError(f"its numbers are in {' and '.join(filled)}, want either raw_data or {field}")
-    if raw and len(raw) != prod(dims) * wanted.itemsize:
-        raise ModelFormatError(f"its dims {dims} want {prod(dims) * wanted.itemsize} bytes, there are {len(raw)}")
-    if not raw and len(typed) != prod(dims):
+    if filled == ["raw_data"]:
+        data = np.frombuffer(tensor.raw_data, np.uint8) if raw is None else raw
+        nbytes = prod(dims) * wanted.itemsize
+        if data.nbytes != nbytes:
+            raise ModelFormatError(f"its dims {dims} want {nbytes} bytes, there are {data.nbytes}")
+        return _from_bytes(data.read() if isinstance(data, Raw) else data, wanted)
+    typed = getattr(tensor, field)
+    if len(typed) != prod(dims):
         raise ModelFormatError(f"its dims {dims} want {prod(dims)} numbers, there are {len(typed)}")
-    return _raw(raw, wanted) if raw else _typed(typed, wanted)
+    return _typed(typed, wanted)
 
 
-def _raw(data: bytes, wanted: np.dtype[Any]) -> Array:
+def _filled(tensor: onnx.TensorProto, raw: Raw | None) -> list[str]:
+    """The fields that hold numbers."""
+    there = raw is not None or tensor.raw_data
+    return [name for name in _ALL_FIELDS if len(getattr(tensor, name))] + ["raw_data"] * bool(there)
+
+
+def _from_bytes(data: Array, wanted: np.dtype[Any]) -> Array:
     if wanted == np.bool_:
-        return np.asarray(np.frombuffer(data, np.uint8) != 0)
-    return np.frombuffer(data, wanted.newbyteorder("<")).astype(wanted, copy=False)
+        return np.asarray(data != 0)
+    return data.view(wanted.newbyteorder("<")).astype(wanted, copy=False)
 
 
 def _typed(numbers: object, wanted: np.dtype[Any]) -> Array:
