@@ -79,12 +79,15 @@ class Prepared:
         workspace: bytes of scratch memory that `run` needs.
         algorithm: a short name for profiles ("gemm", "im2col").
         held: bytes of what was made of the constants.
+        bind: bind(inputs, outputs, workspace) makes a function that does what `run` does with these very arrays,
+            as often as it is called; None if there is nothing to prepare.
     """
 
     run: Callable[[Sequence[Array], Sequence[Array], Array], None]
     workspace: int
     algorithm: str
     held: int = 0
+    bind: Callable[[Sequence[Array], Sequence[Array], Array], Callable[[], None]] | None = None
 
 
 class Op:

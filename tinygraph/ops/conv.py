@@ -16,6 +16,7 @@ from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Dim, Symbol, TensorType
 from tinygraph.kernels import channels_last, taps
 from tinygraph.kernels.channels_last.epilogue import Epilogue
+from tinygraph.kernels.channels_last.program import Program
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import Im2col, Pointwise
 from tinygraph.kernels.weight_grad import WeightGrad
@@ -152,7 +153,14 @@ def prepared_channels_last(routine: Any, bias: Array | None, epilogue: Epilogue)
     def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
         routine.run(inputs[0], bias, inputs[-1] if epilogue.residual else None, outputs[0], workspace)
 
-    return Prepared(run, routine.workspace, routine.algorithm + epilogue.suffix, routine.held)
+    def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> Program:
+        program: Program = routine.program(
+            inputs[0], bias, inputs[-1] if epilogue.residual else None, outputs[0], workspace
+        )
+        return program
+
+    bound = bind if hasattr(routine, "program") else None
+    return Prepared(run, routine.workspace, routine.algorithm + epilogue.suffix, routine.held, bound)
 
 
 def ranked(w: Tensor, axes: int) -> Tensor:

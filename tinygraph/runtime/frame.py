@@ -125,4 +125,5 @@ class Frame:
         def bound(wanted: Sequence[int]) -> list[Array] | None:
             return [self.slots[i] for i in wanted] if all(fixed.fixed[i] for i in wanted) else None
 
-        self.calls: list[Call] = [(s, bound(s.inputs), bound(s.outputs), memory[s.scratch]) for s in steps]
+        arguments = [(bound(s.inputs), bound(s.outputs), memory[s.scratch]) for s in steps]
+        self.calls: list[Call] = [(s.bound(*given), *given) for s, given in zip(steps, arguments, strict=True)]

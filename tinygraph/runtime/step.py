@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class Step:
         joined: slots it writes that get the array of another slot.
         release: slots of arrays outside of the arena that nobody needs after it.
         checked: slots it writes whose numbers must be finite.
+        bind: makes a function that does the same with arrays that stay where they are; None if there is no use in it.
     """
 
     node: Node
@@ -43,6 +44,14 @@ class Step:
     joined: tuple[tuple[int, int], ...]
     release: tuple[int, ...]
     checked: tuple[int, ...]
+    bind: Callable[[Sequence[Array], Sequence[Array], Array], Callable[[], None]] | None
+
+    def bound(self, inputs: Sequence[Array] | None, outputs: Sequence[Array] | None, workspace: Array) -> Step:
+        """The same step, made ready for these arrays if all of them are known."""
+        if self.bind is None or inputs is None or outputs is None:
+            return self
+        perform = self.bind(inputs, outputs, workspace)
+        return replace(self, run=lambda *_: perform())
 
     def perform(
         self, slots: list[Any], inputs: Sequence[Array] | None, outputs: Sequence[Array] | None, workspace: Array
@@ -109,6 +118,7 @@ def steps(
             joined=tuple((slots[v], slots[root[v]]) for v in fresh if root[v] is not v),
             release=tuple(slot for v in dying for slot in sharing.pop(v, ())),
             checked=tuple(slots[v] for v in node.outputs if v in checked),
+            bind=kernel.bind if kernel else None,
         )
         found.append(step)
     return found

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.kernels.test_convolution import numbers
 from tinygraph.kernels.channels_last import product
 from tinygraph.kernels.channels_last.product import GroupedProduct, Product
+from tinygraph.kernels.channels_last.program import make
 
 SIZES = st.integers(1, 40)
 LIMITS = st.fixed_dictionaries(
@@ -32,7 +33,7 @@ def test_product(rows: int, depth: int, filters: int, limits: dict[str, int], pa
     x, w = numbers((rows, depth + gap), 1)[:, :depth], numbers((depth, filters), 2)
     y = np.full((rows, filters + gap), np.nan)
     with patch.multiple(product, **limits):
-        Product(w, rows).run(x, y[:, :filters])
+        make(Product(w, rows).calls(x, y[:, :filters]))
     np.testing.assert_allclose(y[:, :filters], x @ w, rtol=0, atol=1e-12)
     assert np.isnan(y[:, filters:]).all()
 
@@ -41,5 +42,5 @@ def test_product(rows: int, depth: int, filters: int, limits: dict[str, int], pa
 def test_grouped_product(groups: int, rows: int, depth: int, filters: int) -> None:
     x, w = numbers((groups, rows, depth), 1), numbers((groups, depth, filters), 2)
     y = np.full((rows, groups * filters), np.nan)
-    GroupedProduct(w).run(x, y)
+    make(GroupedProduct(w).calls(x, y))
     np.testing.assert_allclose(y.reshape(rows, groups, filters).swapaxes(0, 1), x @ w, rtol=0, atol=1e-12)

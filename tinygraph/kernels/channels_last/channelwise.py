@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygraph.kernels.channels_last.blocks import teams, worth
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher, along, repeated
+from tinygraph.kernels.channels_last.program import make
 from tinygraph.kernels.channels_last.im2col import Block
 from tinygraph.kernels.scratch import Array
 from tinygraph.kernels.workers import together
@@ -59,7 +60,7 @@ class Channelwise:
                 np.copyto(y[place], part)
                 part = made
             for ufunc, row in self.steps:
-                along(ufunc, part, row, made)
+                make(along(ufunc, part, row, self.channels, made))
                 part = made
             added = None if residual is None else residual[place].reshape(-1, self.channels)
             self.finisher.finish(made.reshape(-1, self.channels), None, added)

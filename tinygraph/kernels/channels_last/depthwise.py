@@ -18,9 +18,9 @@ from numpy.lib.stride_tricks import as_strided
 from tinygraph.kernels.channels_last.blocks import rows_of, teams
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
 from tinygraph.kernels.channels_last.im2col import Block
+from tinygraph.kernels.channels_last.program import Call, Program
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.scratch import Array, Bound, Index, carve, room
-from tinygraph.kernels.workers import together
 
 # Runs of fewer numbers are slow, those of many more do not stay in the first-level cache.
 _RUN = 512
@@ -51,11 +51,9 @@ class Filling:
     inside: Array
     windows: Array
 
-    def fill(self, x: Array) -> None:
-        """Brings a part of x there."""
-        for border in self.borders:
-            border.fill(0)
-        self.inside[...] = x[self.index]
+    def calls(self, x: Array) -> list[Call]:
+        """What brings a part of x there."""
+        return [*(partial(border.fill, 0) for border in self.borders), partial(np.copyto, self.inside, x[self.index])]
 
 
 class Depthwise:
@@ -73,7 +71,7 @@ class Depthwise:
     def __init__(self, g: Geometry, workers: int, weight: Array, epilogue: Epilogue = PLAIN) -> None:
         if len(g.out) == 1:
             g, weight = _flat(g), weight[:, :, np.newaxis]
-        self.g, self.rank = g, len(g.out)
+        self.g = g
         self.finisher = Finisher(epilogue, g.filters, g.dtype)
         self.times = _times(g) if g.stride[-1] == 1 else 1
         # [*kernel, run], contiguous: np.einsum takes the axes in an order that depends on it.
@@ -89,33 +87,31 @@ class Depthwise:
 
     def run(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> None:
         """Computes y [N, *out, K], C-contiguous, of x [N, *sizes, C]."""
+        self.program(x, b, residual, y, workspace)()
+
+    def program(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> Program:
+        """The same for arrays that stay where they are."""
         g = self.g
         x = x.reshape(g.batch, *g.sizes, g.channels, 1)
         y = y.reshape(g.batch, *g.out, g.filters)
         residual = None if residual is None else residual.reshape(y.shape)
-        tasks = [
-            partial(self._run, *pair, x, b, residual, y) for pair in zip(self.teams, self.bound(workspace), strict=True)
-        ]
-        together(tasks)
+        phase = []
+        for team, fillings in zip(self.teams, self.bound(workspace), strict=True):
+            calls: list[Call] = []
+            for block, filling in zip(team, fillings, strict=True):
+                place = block.images, block.rows
+                target = y[place]
+                calls += filling.calls(x)
+                calls.append(self._products(filling.windows, target.reshape(*self._runs(block), -1)))
+                calls += self.finisher.calls(target, b, None if residual is None else residual[place])
+            phase.append(calls)
+        return Program([phase])
 
-    def _run(
-        self,
-        blocks: Sequence[Block],
-        fillings: Sequence[Filling],
-        x: Array,
-        b: Array | None,
-        residual: Array | None,
-        y: Array,
-    ) -> None:
-        kept = range(self.rank + 1)  # axes that are not summed over
-        taps, run = range(len(kept), len(kept) + self.rank), len(kept) + self.rank
-        for block, filling in zip(blocks, fillings, strict=True):
-            filling.fill(x)
-            place = block.images, block.rows
-            target = y[place]
-            runs = target.reshape(*self._runs(block), -1)
-            np.einsum(filling.windows, [*kept, *taps, run], self.weight, [*taps, run], [*kept, run], out=runs)
-            self.finisher.finish(target, b, None if residual is None else residual[place])
+    def _products(self, windows: Array, runs: Array) -> Call:
+        """What multiplies windows by the weight, summed over the taps."""
+        kept = range(runs.ndim - 1)
+        taps, run = range(len(kept), windows.ndim - 1), windows.ndim - 1
+        return partial(np.einsum, windows, [*kept, *taps, run], self.weight, [*taps, run], [*kept, run], out=runs)
 
     def _frame(self, images: int, rows: int) -> tuple[int, ...]:
         """The part of the padded input that a block's windows meet, [n, *sizes, K]."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from tinygraph.kernels.channels_last.program import Call, make
 from tinygraph.kernels.scratch import Array, Bound
 
 # NumPy is fastest on two arrays of one shape, or rows of so many numbers: shorter ones, and scalars, go through
@@ -76,17 +78,20 @@ class Finisher:
 
     def finish(self, y: Array, bias: Array | None, residual: Array | None) -> None:
         """Finishes a contiguous y [positions, K] in place."""
-        flat = y.reshape(-1)
-        if bias is not None:
-            along(np.add, flat, self._biases(bias), flat)
-        if residual is not None:
-            np.add(y, residual, out=y)
-        self.bound(flat)
+        make(self.calls(y, bias, residual))
 
-    def bound(self, flat: Array) -> None:
-        """Brings contiguous numbers between the bounds."""
-        for ufunc, row in self._bounds:
-            along(ufunc, flat, row, flat)
+    def calls(self, y: Array, bias: Array | None, residual: Array | None) -> list[Call]:
+        """What finishes a contiguous y [positions, K] in place."""
+        flat, found = y.reshape(-1), []
+        if bias is not None:
+            found += along(np.add, flat, self._biases(bias), len(bias), flat)
+        if residual is not None:
+            found.append(partial(np.add, y, residual, out=y))
+        return found + self.bounding(flat)
+
+    def bounding(self, flat: Array) -> list[Call]:
+        """What brings contiguous numbers between the bounds."""
+        return [call for ufunc, row in self._bounds for call in along(ufunc, flat, row, 1, flat)]
 
 
 def repeated(vector: Array) -> Array:
@@ -94,10 +99,24 @@ def repeated(vector: Array) -> Array:
     return np.tile(vector, max(_ROW // len(vector), 1))
 
 
-def along(ufunc: np.ufunc, x: Array, row: Array, y: Array) -> None:
-    """y = ufunc(x, row), for contiguous numbers and a row that is repeated as often as needed; y may be x."""
+def along(ufunc: np.ufunc, x: Array, row: Array, period: int, y: Array) -> list[Call]:
+    """What makes y = ufunc(x, row), for contiguous numbers and a row that is repeated as often as needed.
+
+    Args:
+        ufunc: of two arrays.
+        x, y: flat; they may be one array.
+        row: repeats itself after `period` numbers.
+        period: divides the number of x.
+    """
+    fewest = -(-x.size // row.size)
+    count = next((n for n in range(fewest, 4 * fewest) if x.size % (n * period) == 0), 0)
+    if count:  # one call
+        row = row[: x.size // count]
     whole = x.size - x.size % row.size
+    calls: list[Call] = []
     if whole:
-        ufunc(x[:whole].reshape(-1, row.size), row, out=y[:whole].reshape(-1, row.size))
+        rows = -1, row.size
+        calls.append(partial(ufunc, x[:whole].reshape(rows), row, out=y[:whole].reshape(rows)))
     if whole < x.size:
-        ufunc(x[whole:], row[: x.size - whole], out=y[whole:])
+        calls.append(partial(ufunc, x[whole:], row[: x.size - whole], out=y[whole:]))
+    return calls

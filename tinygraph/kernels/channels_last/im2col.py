@@ -12,10 +12,11 @@ from numpy.lib.stride_tricks import as_strided
 
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
 from tinygraph.kernels.channels_last.product import GroupedProduct, Product
+from tinygraph.kernels.channels_last.program import Call, Program
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import sharing
 from tinygraph.kernels.scratch import Array, Bound, Index, carve, room
-from tinygraph.kernels.workers import shares, together
+from tinygraph.kernels.workers import shares
 
 # Windows and results of a block should stay in the second-level cache of a core (1 to 2 MiB), ...
 _BLOCK_BYTES = 1 << 21
@@ -56,15 +57,23 @@ class Filling:
     columns: Array
     matrix: Array
 
-    def fill(self, x: Array) -> None:
-        """Makes the matrix."""
-        if self.inside is None:
-            self.columns[...] = x[self.index].reshape(self.columns.shape)
-            return
-        for border in self.borders:
-            border.fill(0)
-        self.inside[...] = x[self.index]
-        self.columns[...] = self.windows
+    def calls(self, x: Array) -> list[Call]:
+        """What makes the matrix."""
+        first, (rest,) = self.divided(x, 1)
+        return first + rest
+
+    def divided(self, x: Array, workers: int) -> tuple[list[Call], list[list[Call]]]:
+        """The same in two phases: for one worker, then for several."""
+        part = x[self.index]
+        first: list[Call] = []
+        if self.inside is None or self.windows is None:
+            source: Array = part.reshape(self.columns.shape)
+        else:
+            first = [*(partial(border.fill, 0) for border in self.borders), partial(np.copyto, self.inside, part)]
+            source = self.windows
+        rows = [(slice(None), row) for row in shares(self.columns.shape[1], workers)]
+        rest: list[list[Call]] = [[partial(np.copyto, self.columns[row], source[row])] for row in rows]
+        return first, rest
 
 
 class Im2col:
@@ -94,6 +103,7 @@ class Im2col:
         self.blocks = self._blocks(1 if self.divided else workers)
         self.teams = [self.blocks] if self.divided else [self.blocks[s] for s in shares(len(self.blocks), workers)]
         largest = max(map(self._positions, self.blocks))
+        self.products: list[Product | GroupedProduct]
         if g.groups == 1:
             self.products = [Product(whole[0, :, part], largest) for part in self.filters]
         else:
@@ -108,31 +118,28 @@ class Im2col:
 
     def run(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> None:
         """Computes y [N, *out, K], C-contiguous, of x [N, *sizes, C]."""
+        self.program(x, b, residual, y, workspace)()
+
+    def program(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> Program:
+        """The same for arrays that stay where they are."""
         flat = y.reshape(-1, self.g.filters)
         added = None if residual is None else residual.reshape(flat.shape)
         if self.direct:
             x = x.reshape(-1, self.g.channels)
         fillings = self.bound(workspace)
         if self.divided:
-            self._divided(x, b, added, flat, fillings[0])
-            return
-        together([partial(self._run, *pair, x, b, added, flat) for pair in zip(self.teams, fillings, strict=True)])
-
-    def _run(
-        self,
-        blocks: Sequence[Block],
-        fillings: Sequence[Filling | None],
-        x: Array,
-        b: Array | None,
-        residual: Array | None,
-        y: Array,
-    ) -> None:
+            return Program(self._divided(x, b, added, flat, fillings[0]))
         (product,) = self.products
-        for block, filling in zip(blocks, fillings, strict=True):
-            place = self._place(block)
-            target = y[place]
-            product.run(self._matrix(x, place, filling), target)
-            self.finisher.finish(target, b, None if residual is None else residual[place])
+        phase = []
+        for team, fillings_of_team in zip(self.teams, fillings, strict=True):
+            calls: list[Call] = []
+            for block, filling in zip(team, fillings_of_team, strict=True):
+                place = self._place(block)
+                calls += [] if filling is None else filling.calls(x)
+                calls += product.calls(self._matrix(x, place, filling), flat[place])
+                calls += self.finisher.calls(flat[place], b, None if added is None else added[place])
+            phase.append(calls)
+        return Program([phase])
 
     def _divided(
         self,
@@ -141,26 +148,28 @@ class Im2col:
         residual: Array | None,
         y: Array,
         fillings: Sequence[Filling | None],
-    ) -> None:
+    ) -> list[list[list[Call]]]:
+        phases: list[list[list[Call]]] = []
         for block, filling in zip(self.blocks, fillings, strict=True):
             place = self._place(block)
-            target = y[place]
-            matrix = self._matrix(x, place, filling)
-            parts = zip(self.products, self.filters, strict=True)
-            together([partial(product.run, matrix, target[:, part]) for product, part in parts])
+            target, matrix = y[place], self._matrix(x, place, filling)
             added = None if residual is None else residual[place]
-            tasks = [
-                partial(self.finisher.finish, target[rows], b, None if added is None else added[rows])
-                for rows in shares(len(target), self.workers if target.size >= _WORTH_SHARING else 1)
+            rows = shares(len(target), self.workers if target.size >= _WORTH_SHARING else 1)
+            parts = zip(self.products, self.filters, strict=True)
+            if filling is not None:
+                first, rest = filling.divided(x, self.workers)
+                phases += [[first], rest]
+            phases += [
+                [product.calls(matrix, target[:, part]) for product, part in parts],
+                [self.finisher.calls(target[part], b, None if added is None else added[part]) for part in rows],
             ]
-            together(tasks)
+        return phases
 
     def _matrix(self, x: Array, place: slice, filling: Filling | None) -> Array:
         """What a block's results are products of."""
         if filling is None:
             part: Array = x[place]
             return part
-        filling.fill(x)
         return filling.matrix if self.g.groups > 1 else filling.matrix[0]
 
     def _blocks(self, workers: int) -> list[Block]:

@@ -9,8 +9,11 @@ Other libraries multiply such parts no slower than they are used to.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
+from tinygraph.kernels.channels_last.program import Call
 from tinygraph.kernels.scratch import Array
 
 # Multiply-adds up to which OpenBLAS takes matrices as they are, and the depth up to which that is faster.
@@ -52,24 +55,25 @@ class Product:
             self._parts.append(np.ascontiguousarray(weight[:, whole:])[np.newaxis, np.newaxis])
         self.held = sum(parts.nbytes for parts in self._parts)
 
-    def run(self, x: Array, y: Array) -> None:
-        """Computes y [rows, filters] of x [rows, depth]; rows of either may be parts of longer ones."""
+    def calls(self, x: Array, y: Array) -> list[Call]:
+        """What computes y [rows, filters] of x [rows, depth]; rows of either may be parts of longer ones."""
         rows = len(x)
         tiles = -(-rows // self._most)
-        high = rows // tiles
-        self._multiply(x[: tiles * high], y[: tiles * high], tiles)
-        if tiles * high < rows:
-            self._multiply(x[tiles * high :], y[tiles * high :], 1)
+        end = rows // tiles * tiles
+        found = self._tiles(x[:end], y[:end], tiles)
+        return found + self._tiles(x[end:], y[end:], 1) if end < rows else found
 
-    def _multiply(self, x: Array, y: Array, tiles: int) -> None:
+    def _tiles(self, x: Array, y: Array, tiles: int) -> list[Call]:
         left = x.reshape(tiles, -1, x.shape[1])
+        found: list[Call] = []
         first = 0
         for parts in self._parts:
             count, width = len(parts), parts.shape[-1]
             end = first + count * width
             result = y[:, first:end].reshape(tiles, -1, count, width)
-            np.matmul(left, parts, out=result.transpose(2, 0, 1, 3))
+            found.append(partial(np.matmul, left, parts, out=result.transpose(2, 0, 1, 3)))
             first = end
+        return found
 
 
 class GroupedProduct:
@@ -86,7 +90,7 @@ class GroupedProduct:
         self._weight = np.ascontiguousarray(weight)
         self.held = self._weight.nbytes
 
-    def run(self, x: Array, y: Array) -> None:
-        """Computes y [rows, groups * filters] of x [groups, rows, depth]."""
+    def calls(self, x: Array, y: Array) -> list[Call]:
+        """What computes y [rows, groups * filters] of x [groups, rows, depth]."""
         by_group = y.reshape(len(y), len(self._weight), -1).swapaxes(0, 1)
-        np.matmul(x, self._weight, out=by_group)
+        return [partial(np.matmul, x, self._weight, out=by_group)]

@@ -41,10 +41,13 @@ from numpy.lib.stride_tricks import as_strided
 
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
 from tinygraph.kernels.channels_last.grouped import block_diagonal, merged
+from tinygraph.kernels.channels_last.program import Call, Program
+from tinygraph.kernels.channels_last.weights import transformed
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import sharing
+from tinygraph.kernels.packed import packed
 from tinygraph.kernels.scratch import Array, Bound, carve, room
-from tinygraph.kernels.workers import shares, together
+from tinygraph.kernels.workers import shares
 
 _TAPS = 3
 # Where the polynomials are evaluated, beside infinity. The second is 1: see Outlet.bias.
@@ -166,14 +169,15 @@ class Intake:
     columns: Array
     transformed: Array
 
-    def run(self, x: Array, matrix: Array) -> None:
-        """Transforms its part of x with B^T."""
-        for border in self.borders:
-            border.fill(0)
-        self.inside[...] = x[self.index]
-        np.matmul(matrix, self.lines, out=self.along)
-        self.gathered[...] = self.windows
-        np.matmul(matrix, self.columns, out=self.transformed)
+    def calls(self, x: Array, matrix: Array) -> list[Call]:
+        """What transforms its part of x with B^T."""
+        return [
+            *(partial(border.fill, 0) for border in self.borders),
+            partial(np.copyto, self.inside, x[self.index]),
+            partial(np.matmul, matrix, self.lines, out=self.along),
+            partial(np.copyto, self.gathered, self.windows),
+            partial(np.matmul, matrix, self.columns, out=self.transformed),
+        ]
 
 
 @dataclass(frozen=True)
@@ -202,20 +206,19 @@ class Outlet:
     filters: slice
     pieces: Sequence[tuple[Array, tuple[slice, ...], tuple[int, ...]]]
 
-    def run(self, matrix: Array, b: Array | None, residual: Array | None, y: Array, finisher: Finisher) -> None:
-        """Computes its part of y [N, *out, K] with A^T."""
-        np.matmul(self.tiles, self.weight, out=self.products)
+    def calls(self, matrix: Array, b: Array | None, residual: Array | None, y: Array, finisher: Finisher) -> list[Call]:
+        """What computes its part of y [N, *out, K] with A^T."""
+        found: list[Call] = [partial(np.matmul, self.tiles, self.weight, out=self.products)]
         if b is not None:
             # All results of a tile have the weight 1 in this product: that of the point 1 on both axes.
-            np.add(self.bias, b[self.filters], out=self.bias)
-        np.matmul(matrix, self.rows, out=self.across.reshape(len(matrix), -1))
-        np.matmul(matrix, self.across, out=self.lines)
+            found.append(partial(np.add, self.bias, b[self.filters], out=self.bias))
+        found.append(partial(np.matmul, matrix, self.rows, out=self.across.reshape(len(matrix), -1)))
+        found.append(partial(np.matmul, matrix, self.across, out=self.lines))
         if residual is not None:
             for piece, place, shape in self.pieces:
-                np.add(piece, residual[place].reshape(shape), out=piece)
-        finisher.bound(self.lines.reshape(-1))
-        for piece, place, shape in self.pieces:
-            np.copyto(y[place].reshape(shape), piece)
+                found.append(partial(np.add, piece, residual[place].reshape(shape), out=piece))
+        found += finisher.bounding(self.lines.reshape(-1))
+        return found + [partial(np.copyto, y[place].reshape(shape), piece) for piece, place, shape in self.pieces]
 
 
 class Winograd:
@@ -230,7 +233,7 @@ class Winograd:
     """
 
     def __init__(self, g: Geometry, workers: int, weight: Array, tile: int = 4, epilogue: Epilogue = PLAIN) -> None:
-        weight, g = block_diagonal(weight, g.groups, merged(g).groups), merged(g)
+        groups, g = g.groups, merged(g)
         self.g, self.tile = g, tile
         self.finisher = Finisher(epilogue, g.filters, g.dtype)
         self.algorithm = f"winograd{tile}"
@@ -239,16 +242,14 @@ class Winograd:
         self.workers = workers = sharing(g, workers)
         at, gw, bt = matrices(tile)
         self.results, self.inputs = at.astype(g.dtype), bt.astype(g.dtype)
-        wide = np.einsum("ia,kcab,jb->jick", gw, weight.astype(np.float64), gw, optimize=True)
         self.bands = list(self._bands(1))
-        bytes_of_weight = wide.size * g.dtype.itemsize
+        bytes_of_weight = size**2 * g.channels // g.groups * g.filters * g.dtype.itemsize
         large = bytes_of_weight > _LARGE_WEIGHT and len(self.bands) < 2 * workers
         self.divided = large and workers > 1 and g.groups == 1
         if not self.divided:
             self.bands = list(self._bands(workers))
         self.filters = shares(g.filters, workers if self.divided else 1)
-        places = wide.reshape(size * size, g.channels // g.groups, g.filters)
-        self.weights = [self._in_parts(places[..., part].astype(g.dtype)) for part in self.filters]
+        self.weights = [self._transformed(weight, groups, part, gw) for part in self.filters]
         self.held = sum(w.nbytes for w in self.weights)
         self.teams = [self.bands] if self.divided else [self.bands[s] for s in shares(len(self.bands), workers)]
         self.scratch = tuple(self._shapes())
@@ -257,35 +258,36 @@ class Winograd:
 
     def run(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> None:
         """Computes y [N, *out, K], C-contiguous, of x [N, *sizes, C]."""
-        steps = self.bound(workspace)
-        if not self.divided:
-            together([partial(self._run, team, x, b, residual, y) for team in steps])
-            return
-        for intakes, outlets in steps[0]:
-            together([partial(intake.run, x, self.inputs) for intake in intakes])
-            together([partial(outlet.run, self.results, b, residual, y, self.finisher) for outlet in outlets])
+        self.program(x, b, residual, y, workspace)()
 
-    def _run(
-        self,
-        team: Sequence[tuple[list[Intake], list[Outlet]]],
-        x: Array,
-        b: Array | None,
-        residual: Array | None,
-        y: Array,
-    ) -> None:
-        for intakes, outlets in team:
-            for intake in intakes:
-                intake.run(x, self.inputs)
-            for outlet in outlets:
-                outlet.run(self.results, b, residual, y, self.finisher)
+    def program(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> Program:
+        """The same for arrays that stay where they are."""
+        arguments = self.results, b, residual, y, self.finisher
+        teams = [
+            [
+                ([intake.calls(x, self.inputs) for intake in intakes], [o.calls(*arguments) for o in outlets])
+                for intakes, outlets in team
+            ]
+            for team in self.bound(workspace)
+        ]
+        if self.divided:
+            return Program([phase for pair in teams[0] for phase in pair])
+        return Program(
+            [[[call for pair in team for part in pair for calls in part for call in calls] for team in teams]]
+        )
 
-    def _in_parts(self, weight: Array) -> Array:
-        """[t t, C, filters] as [t t, parts, C, filters of a part]; the parts are the groups, if there are several."""
-        if self.g.groups > 1:
-            by_group = weight.reshape(*weight.shape[:2], self.g.groups, -1)
-            return np.ascontiguousarray(by_group.swapaxes(1, 2))
-        tiles = max(prod(band.shape) for band in self.bands) * self.tiles[1]
-        return _in_parts(weight, max(_UNPACKED // (tiles * weight.shape[1]), _FEWEST_FILTERS))
+    def _transformed(self, weight: Array, groups: int, filters: slice, matrix: Array) -> Array:
+        """[t t, parts, C, filters of a part]; the parts are the groups, if there are several."""
+        g = self.g
+        parts = g.groups
+        if parts == 1:
+            tiles = max(prod(band.shape) for band in self.bands) * self.tiles[1]
+            parts = _parts(filters.stop - filters.start, max(_UNPACKED // (tiles * g.channels), _FEWEST_FILTERS))
+
+        def make() -> Array:
+            return transformed(block_diagonal(weight, groups, g.groups)[filters], matrix, parts, self.workers)
+
+        return packed(weight, (self.algorithm, groups, filters.start, filters.stop, parts), make)
 
     def _bands(self, workers: int) -> Iterator[Band]:
         """All bands, at least one for each worker if there are so many."""
@@ -426,11 +428,9 @@ class Winograd:
         )
 
 
-def _in_parts(weight: Array, most: int) -> Array:
-    """[..., depth, filters] as contiguous [..., parts, depth, filters of a part]; `most` if they can be divided so."""
-    *outer, depth, filters = weight.shape
-    parts = next((n for n in range(max(filters // most, 1), filters // 16 + 1) if filters % n == 0), 1)
-    return np.ascontiguousarray(weight.reshape(*outer, depth, parts, -1).swapaxes(-3, -2))
+def _parts(filters: int, most: int) -> int:
+    """Into how many parts of one size filters are divided; `most` of them in each if they can be divided so."""
+    return next((n for n in range(max(filters // most, 1), filters // 16 + 1) if filters % n == 0), 1)
 
 
 def _whole_and_rest(tiles: slice, tile: int, size: int) -> list[tuple[slice, int]]:
