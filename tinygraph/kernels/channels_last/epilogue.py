@@ -104,9 +104,10 @@ def along(ufunc: np.ufunc, x: Array, row: Array, period: int, y: Array) -> list[
 
     Args:
         ufunc: of two arrays.
-        x, y: flat; they may be one array.
+        x: flat.
         row: repeats itself after `period` numbers.
         period: divides the number of x.
+        y: flat; it may be x.
     """
     fewest = -(-x.size // row.size)
     count = next((n for n in range(fewest, 4 * fewest) if x.size % (n * period) == 0), 0)
