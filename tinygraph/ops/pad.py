@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any, Literal, get_args
 
@@ -10,11 +11,13 @@ import numpy as np
 
 from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Dim, Symbol, TensorType
+from tinygraph.kernels.channels_last.epilogue import Epilogue
 from tinygraph.kernels.padding import continue_into_border, crop, put_into_border
 from tinygraph.ops.arithmetic import where
 from tinygraph.ops.base import (
     Exporter,
     Op,
+    Precision,
     Prepared,
     Symbolic,
     Tensor,
@@ -128,6 +131,24 @@ class Pad(Op):
             continue_into_border(inputs[0], border, mode, outputs[0])
 
         return Prepared(continued, 0, "copy")
+
+    def fits_channels_last(self, types: Types, constants: Sequence[Array | None]) -> bool:
+        return types[0].ndim > 2 and self.lower(types, constants, 1) is not None
+
+    def lower_channels_last(
+        self,
+        types: Types,
+        constants: Sequence[Array | None],
+        workers: int,
+        precision: Precision,
+        epilogue: Epilogue,
+    ) -> Prepared:
+        """The same on other axes."""
+        (n, channels, *sizes), (batch, between, *spatial) = types[0].shape, self.pads
+        moved = replace(self, pads=(batch, *spatial, between))
+        kernel = moved.lower([types[0].with_shape((n, *sizes, channels))], constants, workers)
+        assert kernel is not None
+        return kernel
 
     @property
     def _border(self) -> Pads:

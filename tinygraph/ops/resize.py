@@ -10,9 +10,13 @@ import numpy as np
 
 from tinygraph.errors import ModelFormatError, ShapeError, UnsupportedOp
 from tinygraph.ir import Array, Dim, Symbol, TensorType
+from tinygraph.kernels.channels_last.epilogue import Epilogue
+from tinygraph.kernels.channels_last.resize import Resizing
+from tinygraph.kernels.interpolation import Taps
 from tinygraph.kernels.resize import Resized, fill_outside, gather, scatter
 from tinygraph.ops.base import (
     Exporter,
+    Precision,
     Prepared,
     Tensor,
     Types,
@@ -29,6 +33,7 @@ from tinygraph.ops.resampling import Resampling, computing
 __all__ = ["resize"]
 
 _MOST_PHASES = 1024  # of a prepared kernel, which takes the numbers between two of x one after the other
+_MANY_CHANNELS = 32  # in shorter rows of them, axes in front of the channels are resized slowly
 
 
 @register
@@ -74,17 +79,33 @@ class Resize(Resampling):
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
         (x,) = types
+        tables = self._tables(x)
+        return None if tables is None else _prepared(Resized(x.dims, x.dtype, self.axes, tables, workers))
+
+    def _tables(self, x: TensorType) -> list[Taps] | None:
+        """The taps along each axis, if there is a prepared kernel for an x of this type."""
         if not x.is_static or not x.size or (self.mode != "nearest" and computing(x.dtype) != x.dtype):
             return None
         if any(new > _MOST_PHASES * old for old, new in zip(self.picked(x.dims), self.size, strict=True)):
             return None
         tables = self.tables(self.picked(x.dims), self.size)
-        if any(table.outside.any() for table in tables):
-            return None
-        routine = Resized(x.dims, x.dtype, self.axes, tables, workers)
-        return Prepared(
-            lambda inputs, outputs, memory: routine.run(inputs[0], outputs[0], memory), routine.workspace, "taps"
-        )
+        return None if any(table.outside.any() for table in tables) else tables
+
+    def fits_channels_last(self, types: Types, constants: Sequence[Array | None]) -> bool:
+        (x,) = types
+        return self.axes[0] > 1 and x.dims[1] >= _MANY_CHANNELS and self._tables(x) is not None
+
+    def lower_channels_last(
+        self,
+        types: Types,
+        constants: Sequence[Array | None],
+        workers: int,
+        precision: Precision,
+        epilogue: Epilogue,
+    ) -> Prepared:
+        (x,), tables = types, self._tables(types[0])
+        assert tables is not None
+        return _prepared(Resizing(x.dims, [axis - 2 for axis in self.axes], tables, x.dtype, workers))
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         size = tuple(self.picked(inputs[0].shape))
@@ -113,6 +134,10 @@ class Resize(Resampling):
             keep_aspect_ratio_policy=policy,
             axes=list(self.axes),
         )
+
+
+def _prepared(routine: Resized | Resizing) -> Prepared:
+    return Prepared(lambda xs, ys, memory: routine.run(xs[0], ys[0], memory), routine.workspace, "taps")
 
 
 def _onnx_sizes(
