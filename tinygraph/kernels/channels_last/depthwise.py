@@ -25,7 +25,7 @@ from tinygraph.kernels.scratch import Array, Bound, Index, carve, room
 # Runs of fewer numbers are slow, those of many more do not stay in the first-level cache.
 _RUN = 512
 # Fewer multiply-adds are done before another thread has begun.
-_WORTH_SHARING = 1 << 20
+_WORTH_SHARING = 3 << 18
 # With more filters for each channel, columns and matrix products are faster.
 _FILTERS_OF_CHANNEL = 4
 
