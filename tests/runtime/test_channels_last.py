@@ -23,8 +23,8 @@ class Net(nn.Module):
     def __init__(self, between: Callable[[Net, Any], Any], channels: int) -> None:
         super().__init__()
         self.between = between
-        self.first = nn.Conv2d(6, 8, 3, padding=1)
-        self.norm = nn.BatchNorm2d(8)
+        self.first = nn.Conv2d(6, 32, 3, padding=1)
+        self.norm = nn.BatchNorm2d(32)
         rng = np.random.default_rng(1)
         self.norm.load_state_dict(
             {
@@ -32,14 +32,14 @@ class Net(nn.Module):
                 for name, array in self.norm.state_dict().items()
             }
         )
-        self.up = nn.ConvTranspose2d(8, 8, 2, 2)
+        self.up = nn.ConvTranspose2d(32, 32, 2, 2)
         self.second = nn.Conv2d(channels, 5, 1)
 
     def forward(self, x: Any) -> Any:
         return self.second(self.between(self, self.first(x)))
 
 
-def traced(between: Callable[[Net, Any], Any], channels: int = 8) -> Graph:
+def traced(between: Callable[[Net, Any], Any], channels: int = 32) -> Graph:
     return tg.trace(Net(between, channels), tg.Spec(SHAPE))
 
 
@@ -71,9 +71,60 @@ def check(graph: Graph) -> None:
         (lambda net, x: ops.adaptive_avg_pool(x, (5, 3)), ["ADAPTIVE_AVG_POOL"]),
         (lambda net, x: ops.relu(net.norm(x)), ["BATCH_NORM"]),
         (lambda net, x: ops.relu(net.norm(ops.relu(x)) + x), ["relu", "BATCH_NORM"]),
+        (lambda net, x: ops.pad(x, ((0, 0), (0, 0), (1, 2), (0, 3))), ["PAD"]),
+        (lambda net, x: ops.resize(x, scales=(2, 2), axes=(2, 3), mode="linear"), ["RESIZE"]),
+        (lambda net, x: x * ops.sigmoid(ops.adaptive_avg_pool(x, 1)), ["ADAPTIVE_AVG_POOL", "sigmoid", "mul"]),
+        (lambda net, x: ops.clip(x, 0.0, 1.0) * 2.0, ["mul"]),
     ],
 )
 def test_between_convolutions(between: Any, names: list[str]) -> None:
+    """What is in capitals has kernels of its own; what is in neither is taken along by what comes before."""
     graph = traced(between)
     assert laid_out(graph) == ["transpose", "CONV", *names, "CONV", "transpose"]
     check(graph)
+
+
+def test_branches_that_join() -> None:
+    def block(net: Net, x: Any) -> Any:
+        pooled = ops.avg_pool(ops.max_pool(x, 2), 3, 1, 1)
+        joined = ops.concat([net.up(pooled), x[:, :, :12, :10], net.first(x[:, :6, :12, :10])])
+        return ops.relu(joined)
+
+    graph = traced(block, 96)
+    assert [name for name in laid_out(graph) if name not in ("slice", "transpose")] == [
+        "CONV",
+        "MAX_POOL",
+        "AVG_POOL",
+        "CONV_TRANSPOSE",
+        "CONV",
+        "concat",
+        "relu",
+        "CONV",
+    ]
+    check(graph)
+
+
+def test_what_is_returned_or_read_as_it_was_is_given_back() -> None:
+    def last(net: Net, x: Any) -> Any:
+        y = ops.max_pool(x, 2)
+        return ops.softmax(y, 1) + ops.relu(y)
+
+    graph = traced(last)
+    assert laid_out(graph) == [
+        "transpose",
+        "CONV",
+        "MAX_POOL",
+        "transpose",
+        "softmax",
+        "relu",
+        "transpose",
+        "add",
+        "CONV",
+        "transpose",
+    ]
+    check(graph)
+
+
+def test_a_graph_without_convolutions_stays_as_it_is() -> None:
+    graph = tg.trace(lambda x: ops.max_pool(ops.relu(x), 2), tg.Spec(SHAPE))
+    assert channels_last(graph, {}, "exact") is graph

@@ -151,7 +151,7 @@ class _Rewriting:
             return False
         if isinstance(node.op, Concat):
             return node.op.axis in (1, 1 - result.ndim)
-        return "elementwise" in node.op.traits and all(v.type.shape in ((), result.shape) for v in node.inputs)
+        return "elementwise" in node.op.traits and all(v.type.ndim in (0, result.ndim) for v in node.inputs)
 
     def _wrap(self, node: Node, known: Collection[Value]) -> Sequence[Node]:
         epilogue, residual, after = Epilogue(), None, []
