@@ -15,6 +15,7 @@ from tinygraph.kernels.channels_last.product import GroupedProduct, Product
 from tinygraph.kernels.channels_last.program import Call, Program
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import sharing
+from tinygraph.kernels.packed import packed
 from tinygraph.kernels.scratch import Array, Bound, Index, carve, room
 from tinygraph.kernels.workers import shares
 
@@ -90,9 +91,6 @@ class Im2col:
         self.g, self.epilogue = g, epilogue
         self.finisher = Finisher(epilogue, g.filters, g.dtype)
         self.algorithm = "gemm" if g.is_pointwise else "im2col"
-        by_group = weight.reshape(g.groups, g.filters // g.groups, *weight.shape[1:])
-        by_tap = np.moveaxis(np.moveaxis(by_group, 2, -1), 1, -1)  # [groups, *kernel, channels, filters]
-        whole = by_tap.reshape(g.groups, g.depth, -1)
         self.workers = workers = sharing(g, workers)
         positions = g.batch * g.positions
         self.divided = (
@@ -105,9 +103,12 @@ class Im2col:
         largest = max(map(self._positions, self.blocks))
         self.products: list[Product | GroupedProduct]
         if g.groups == 1:
-            self.products = [Product(whole[0, :, part], largest) for part in self.filters]
+            by_tap = np.moveaxis(weight, (1, 0), (-2, -1))  # [*kernel, channels, filters]
+            self.products = [Product(by_tap[..., f], largest, partial(packed, weight[f])) for f in self.filters]
         else:
-            self.products = [GroupedProduct(whole)]
+            by_group = weight.reshape(g.groups, -1, *weight.shape[1:])
+            by_tap = np.moveaxis(by_group, (2, 1), (-2, -1))  # [groups, *kernel, channels, filters]
+            self.products = [GroupedProduct(by_tap, partial(packed, weight))]
         self.held = sum(product.held for product in self.products)
         framed = not g.is_pointwise
         frame = max(prod(self._frame(block)) for block in self.blocks) if framed else 0

@@ -9,6 +9,7 @@ Other libraries multiply such parts no slower than they are used to.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from functools import partial
 
 import numpy as np
@@ -27,19 +28,28 @@ _FEW_ROWS = 256
 _FILTERS = 128
 
 
+Make = Callable[[], Array]
+
+
+def _anew(name: Hashable, make: Make) -> Array:
+    return make()
+
+
 class Product:
     """y = x @ weight, prepared.
 
     Args:
-        weight: [depth, filters], which never changes.
+        weight: [..., filters], which never changes; the axes in front are the depth, in that order.
         rows: how many x has, at most.
+        keep: what is given a name and a function that makes an array of the weight, and returns that array.
 
     Attributes:
-        held: bytes of the weight in parts.
+        held: bytes of the weight in parts, but not of what is a view of it.
     """
 
-    def __init__(self, weight: Array, rows: int) -> None:
-        depth, filters = weight.shape
+    def __init__(self, weight: Array, rows: int, keep: Callable[[Hashable, Make], Array] = _anew) -> None:
+        filters = weight.shape[-1]
+        depth = weight.size // filters
         self._most, width = rows, filters
         if depth <= _SHALLOW:
             parts = max(round(filters * depth / _TILE), 1)
@@ -47,12 +57,25 @@ class Product:
             self._most = max(_SMALL // (width * depth), 1)
         elif rows < _FEW_ROWS:
             width = min(_FILTERS, filters)
+        else:
+            # OpenBLAS packs it anyway, from rows of filters as fast as from any other order. Often that is a view.
+            found = keep("filters", lambda: np.ascontiguousarray(np.moveaxis(weight, -1, 0)))
+            self._parts = [found.reshape(filters, depth).T[np.newaxis, np.newaxis]]
+            self.held = 0 if np.may_share_memory(found, weight) else found.nbytes
+            return
         whole = filters // width * width
+
+        def equal() -> Array:
+            cut = weight[..., :whole].reshape(depth, -1, width)
+            return np.ascontiguousarray(cut.swapaxes(0, 1))
+
+        def rest() -> Array:
+            return np.ascontiguousarray(weight[..., whole:]).reshape(1, depth, -1)
+
         # [parts, 1, depth, filters of a part]: the 1 is for tiles of rows.
-        equal = weight[:, :whole].reshape(depth, -1, width).swapaxes(0, 1)
-        self._parts = [np.ascontiguousarray(equal)[:, np.newaxis]]
+        self._parts = [keep(("parts", width), equal)[:, np.newaxis]]
         if whole < filters:
-            self._parts.append(np.ascontiguousarray(weight[:, whole:])[np.newaxis, np.newaxis])
+            self._parts.append(keep(("rest", width), rest)[:, np.newaxis])
         self.held = sum(parts.nbytes for parts in self._parts)
 
     def calls(self, x: Array, y: Array) -> list[Call]:
@@ -80,14 +103,16 @@ class GroupedProduct:
     """y = x @ weight for each group.
 
     Args:
-        weight: [groups, depth, filters of a group].
+        weight: [groups, ..., filters of a group], which never changes; the axes between are the depth, in that order.
+        keep: as in Product.
 
     Attributes:
         held: bytes of the weight.
     """
 
-    def __init__(self, weight: Array) -> None:
-        self._weight = np.ascontiguousarray(weight)
+    def __init__(self, weight: Array, keep: Callable[[Hashable, Make], Array] = _anew) -> None:
+        groups, *_, filters = weight.shape
+        self._weight = keep(("groups", groups), lambda: np.ascontiguousarray(weight)).reshape(groups, -1, filters)
         self.held = self._weight.nbytes
 
     def calls(self, x: Array, y: Array) -> list[Call]:
