@@ -50,8 +50,9 @@ def compile(
         passes: what tinygraph.optimize takes: "inference", "none", or a list of passes.
         threads: that a call may use; by default as many as there are cores for this process.
         budget: memory and arithmetic operations that a call may take.
-        precision: "fast" takes kernels that do less arithmetic and round more (Winograd's
-            convolutions: see kernels/winograd.py for how much); "exact" never does.
+        precision: "fast" takes kernels that do less arithmetic and round more, at most 12 times as much (Winograd's
+            convolutions: see kernels/channels_last/winograd.py), and in which an infinity or NaN may reach
+            neighbouring results; "exact" never does.
 
     Raises:
         UsageError: specs beside a graph, fewer than one thread, or another precision.

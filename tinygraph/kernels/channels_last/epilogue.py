@@ -35,12 +35,6 @@ class Epilogue:
         bounded = self.low is not None or self.high is not None
         return "+residual" * self.residual + ("+relu" if self.low == 0 else "+clip") * bounded
 
-    def finish(self, y: Array, bias: Array | None, residual: Array | None) -> None:
-        """Finishes y [positions, K] in place."""
-        if bias is not None:
-            np.add(y, bias, out=y)
-        self.move(y, residual, y)
-
     def move(self, x: Array, residual: Array | None, y: Array) -> None:
         """Writes x, finished, into y of the same shape. They may be one array."""
         if residual is not None:
