@@ -5,8 +5,9 @@ The convolution of neural networks is a cross-correlation: the kernel is not fli
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -16,7 +17,7 @@ from tinygraph.errors import ModelFormatError, ShapeError
 from tinygraph.ir import Array, Dim, Symbol, TensorType
 from tinygraph.kernels import channels_last, taps
 from tinygraph.kernels.channels_last.epilogue import Epilogue
-from tinygraph.kernels.channels_last.program import Program
+from tinygraph.kernels.channels_last.program import Program, is_in_rows
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import Im2col, Pointwise
 from tinygraph.kernels.weight_grad import WeightGrad
@@ -153,10 +154,11 @@ def prepared_channels_last(routine: Any, bias: Array | None, epilogue: Epilogue)
     def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
         routine.run(inputs[0], bias, inputs[-1] if epilogue.residual else None, outputs[0], workspace)
 
-    def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> Program:
-        program: Program = routine.program(
-            inputs[0], bias, inputs[-1] if epilogue.residual else None, outputs[0], workspace
-        )
+    def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> Callable[[], None]:
+        residual = inputs[-1] if epilogue.residual else None
+        if not all(is_in_rows(a) for a in (inputs[0], residual) if a is not None):
+            return partial(run, inputs, outputs, workspace)  # rows of them are copies, of the numbers of today
+        program: Program = routine.program(inputs[0], bias, residual, outputs[0], workspace)
         return program
 
     bound = bind if hasattr(routine, "program") else None

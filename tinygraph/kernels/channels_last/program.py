@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
+
+from tinygraph.kernels.scratch import Array
 from tinygraph.kernels.workers import together
 
 Call = Callable[[], object]
@@ -35,3 +38,8 @@ def make(calls: Sequence[Call]) -> None:
     """Makes calls one after the other."""
     for call in calls:
         call()
+
+
+def is_in_rows(x: Array) -> bool:
+    """Whether a map [N, *sizes, C] can be seen as rows [positions, C] without a copy."""
+    return np.may_share_memory(x.reshape(-1, x.shape[-1]), x)
