@@ -202,7 +202,13 @@ class Scaled:
     def _made(self) -> Array:
         weight, dtype = array_of(self.weight), self.type.dtype
         how = "scaled", self.scale.shape, self.scale.tobytes(), dtype
-        return packed(weight, how, lambda: (weight * self.scale).astype(dtype))  # once for all who fold this graph
+        return packed(weight, how, lambda: _product(weight, self.scale, dtype))  # once for all who fold this graph
+
+
+def _product(weight: Array, scale: Float64, dtype: np.dtype[Any]) -> Array:
+    made = np.empty(np.broadcast_shapes(weight.shape, scale.shape), dtype)
+    # Some numbers at a time are computed in float64.
+    return np.multiply(weight, scale, out=made, dtype=np.float64, casting="same_kind")
 
 
 def scaled(weight: Data, scale: Float64) -> Data:

@@ -138,12 +138,7 @@ def _tinygraph(job: dict[str, Any], arrays: list[Array]) -> Contender:
     import tinygraph as tg
 
     budget = tg.Budget(*job["budget"])
-    if job["onnx"] is None:
-        graph = _model(job).trace(job["input_sizes"], job["batch_size"])
-        graph = graph.bind(**dict.fromkeys(graph.symbols, 1))
-    else:
-        graph = tg.load(job["onnx"], bind=job["dims"], budget=budget)
-    session = tg.compile(graph, threads=job["threads"], budget=budget, precision=job["precision"])
+    session = tg.compile(_graph(job, budget), threads=job["threads"], budget=budget, precision=job["precision"])
     try:
         planned = session.memory.total
     except tg.UsageError:  # sizes come out only while it runs
@@ -153,6 +148,16 @@ def _tinygraph(job: dict[str, Any], arrays: list[Array]) -> Contender:
         return list(answer.values()) if isinstance(answer, dict) else [answer]
 
     return Contender(lambda: session(*arrays), listed, lambda: session.threads, planned)
+
+
+def _graph(job: dict[str, Any], budget: Any) -> Any:
+    """What tinygraph is to run."""
+    import tinygraph as tg
+
+    if job["onnx"] is not None:
+        return tg.load(job["onnx"], bind=job["dims"], budget=budget)
+    graph = _model(job).trace(job["input_sizes"], job["batch_size"])
+    return graph.bind(**dict.fromkeys(graph.symbols, 1))
 
 
 def _model(job: dict[str, Any]) -> Any:

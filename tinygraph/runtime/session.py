@@ -63,7 +63,9 @@ def compile(
         source = trace(source, *specs)
     elif specs:
         raise UsageError("a graph has its specs already: give them only with a module or function")
-    return Session(tinygraph.optimize(source, passes), threads, budget=budget, precision=precision)
+    graph = tinygraph.optimize(source, passes)
+    del source  # with weights that the optimized graph does not have, unless the caller keeps them
+    return Session(graph, threads, budget=budget, precision=precision)
 
 
 class Session:
