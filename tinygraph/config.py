@@ -2,6 +2,7 @@
 
 TINYGRAPH_DEBUG   0 quiet (default); 1 a line per pass; 2 also the diff of the dump per pass
 TINYGRAPH_DUMP    a folder: every pass writes a numbered dump of its result there
+XDG_CACHE_HOME    the folder for what may be found again, such as which kernels are fast; by default ~/.cache
 NO_COLOR          any non-empty value: no colour (https://no-color.org)
 COLUMNS           width of tables when the terminal does not say
 """
@@ -22,12 +23,14 @@ class Config:
     Attributes:
         debug: how much the pass runner reports on stderr (0, 1 or 2).
         dump: folder for numbered dumps, or None.
+        cache: folder for what may be found again, or None if there is no home either.
         no_color: colour is unwanted.
         columns: forced table width in characters, or None.
     """
 
     debug: int = 0
     dump: Path | None = None
+    cache: Path | None = None
     no_color: bool = False
     columns: int | None = None
 
@@ -42,9 +45,19 @@ def read() -> Config:
     return Config(
         debug=_number("TINYGRAPH_DEBUG") or 0,
         dump=Path(dump) if dump else None,
+        cache=_cache(os.environ.get("XDG_CACHE_HOME")),
         no_color=bool(os.environ.get("NO_COLOR")),
         columns=_number("COLUMNS"),
     )
+
+
+def _cache(folder: str | None) -> Path | None:
+    if folder and os.path.isabs(folder):  # others are to be ignored: XDG Base Directory Specification
+        return Path(folder)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        return None
 
 
 def _number(name: str) -> int | None:

@@ -53,6 +53,7 @@ _COLUMNS = (
     default="exact",
     help="Of tinygraph; fast: kernels that round more (default: exact).",
 )
+@click.option("--tune", is_flag=True, help="tinygraph takes the kernels that are measured to be the fastest.")
 @click.option("--threads", type=click.IntRange(min=1), help="Of each runtime; default: all cores.")
 @click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True, help="Runs of each, interleaved.")
 @answer_options
@@ -64,6 +65,7 @@ def command(
     against: tuple[str, ...],
     mode: str,
     precision: str,
+    tune: bool,
     threads: int | None,
     rounds: int,
     style: Format,
@@ -85,12 +87,15 @@ def command(
         raise UsageError(f"{model} is a finished graph: --mode train takes a network of Python or a built-in one")
     if mode == "train" and precision != "exact":
         raise UsageError("--precision fast is for inference: training has no kernels that round more")
+    if mode == "train" and tune:
+        raise UsageError("--tune is for inference: training has no kernels to choose from")
     job: dict[str, Any] = {
         "model": model,
         "input_sizes": input_sizes,
         "batch_size": batch_size,
         "mode": mode,
         "precision": precision,
+        "tune": tune,
         "threads": cores.count(threads),
     }
     with tempfile.TemporaryDirectory(prefix="tinygraph-bench-") as folder:
@@ -109,7 +114,7 @@ def command(
     rows = [[fact[column.key] for column in _COLUMNS] for fact in facts]
     if style == "table":
         batch = "" if batch_size is None else f", batch {batch_size}"
-        fast = ", precision fast" if precision == "fast" else ""
+        fast = ", precision fast" * (precision == "fast") + ", tuned" * tune
         out.write(f"{model}, {mode}{batch}{fast}, threads: {job['threads']}, {rounds} runs of each in turn\n")
         out.write(f"{caption(here)}\n\n")
         out.write(text_table(_COLUMNS, rows, out))

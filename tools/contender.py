@@ -16,7 +16,7 @@ before that; and the memory that tinygraph says a run takes.
 
 A job has the keys
 
-    runtime, threads, mode ("inference" or "train"), precision, budget (bytes and operations)
+    runtime, threads, mode ("inference" or "train"), precision, tune, budget (bytes and operations)
     model, input_sizes, batch_size: of the command line, for what tinygraph traces itself
     weights: the file with its numbers; null for a model that has them already
     onnx: the file that is read; null if tinygraph traces, and is the runtime
@@ -138,7 +138,9 @@ def _tinygraph(job: dict[str, Any], arrays: list[Array]) -> Contender:
     import tinygraph as tg
 
     budget = tg.Budget(*job["budget"])
-    session = tg.compile(_graph(job, budget), threads=job["threads"], budget=budget, precision=job["precision"])
+    session = tg.compile(
+        _graph(job, budget), threads=job["threads"], budget=budget, precision=job["precision"], tune=job["tune"]
+    )
     try:
         planned = session.memory.total
     except tg.UsageError:  # sizes come out only while it runs

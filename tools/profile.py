@@ -57,6 +57,7 @@ _SORT_KEYS = {"time": "seconds", "flops": "flops", "memory": "output_bytes"}
     default="exact",
     help="fast: kernels that round more (default: exact).",
 )
+@click.option("--tune", is_flag=True, help="Take the kernels that are measured to be the fastest.")
 @click.option("--threads", type=click.IntRange(min=1), help="That a run may use; default: all cores.")
 @click.option("--repeat", type=click.IntRange(min=1), default=10, show_default=True, help="Runs that are measured.")
 @click.option("--sort", type=click.Choice(list(_SORT_KEYS)), help="Largest first; default: order of execution.")
@@ -71,6 +72,7 @@ def command(
     input_sizes: tuple[str, ...],
     batch_size: int | None,
     precision: Literal["exact", "fast"],
+    tune: bool,
     threads: int | None,
     repeat: int,
     sort: str | None,
@@ -89,7 +91,7 @@ def command(
     out = Output(output, color)
     graph = refuse_open_sizes(find(model).trace(input_sizes, batch_size))
     graph = graph.bind(**dict.fromkeys(graph.symbols, 1))
-    session = tinygraph.compile(graph, threads=threads, precision=precision, budget=limits().budget)
+    session = tinygraph.compile(graph, threads=threads, precision=precision, tune=tune, budget=limits().budget)
     profile = session.profile(*random_inputs(graph).values(), repeat=repeat)
     key = _SORT_KEYS[sort or "time"]
     rows = sorted(profile.rows, key=lambda row: getattr(row, key), reverse=True) if sort or top else list(profile.rows)

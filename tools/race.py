@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import UsageError
-from tinygraph.runtime import threads
+from tinygraph.runtime import processor, threads
 from tinygraph.tools import contender
 
 _WARM_UP = 3
@@ -139,21 +139,9 @@ def _relative(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
 def machine() -> dict[str, Any]:
     """What the times are of: processor, cores for this process, system, and versions of Python and NumPy."""
     return {
-        "cpu": _cpu(),
+        "cpu": processor.model(),
         "cores": threads.available(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "numpy": np.__version__,
     }
-
-
-def _cpu() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                key, _, value = line.partition(":")
-                if key.strip() == "model name":
-                    return value.strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -26,6 +26,7 @@ from tinygraph.runtime.state import check, guarded, next_values
 from tinygraph.runtime.threads import Mutex
 from tinygraph.runtime.threads import count as count_threads
 from tinygraph.runtime.threads import limit as limit_threads
+from tinygraph.runtime.tuning import tuned
 from tinygraph.trace import Spec, trace
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def compile(
     threads: int | None = None,
     budget: Budget = DEFAULT,
     precision: Precision = "exact",
+    tune: bool = False,
 ) -> Session:
     """Makes a graph, a module or a function ready to run.
 
@@ -53,6 +55,8 @@ def compile(
         precision: "fast" takes kernels that do less arithmetic and round more, at most 12 times as much (Winograd's
             convolutions: see kernels/channels_last/winograd.py), and in which an infinity or NaN may reach
             neighbouring results; "exact" never does.
+        tune: where there are several kernels for a step, takes the one that is measured to be the fastest; by
+            default, the one that should be. What was found is kept for the next time: see runtime/tuning.py.
 
     Raises:
         UsageError: specs beside a graph, fewer than one thread, or another precision.
@@ -65,7 +69,7 @@ def compile(
         raise UsageError("a graph has its specs already: give them only with a module or function")
     graph = tinygraph.optimize(source, passes)
     del source  # with weights that the optimized graph does not have, unless the caller keeps them
-    return Session(graph, threads, budget=budget, precision=precision)
+    return Session(graph, threads, budget=budget, precision=precision, tune=tune)
 
 
 class Session:
@@ -88,7 +92,7 @@ class Session:
         guard: names of outputs, or values of the graph, that must be finite before any state is
             written, such as the loss and the gradients.
         budget: memory and arithmetic operations that a call may take; None for any.
-        precision: see tinygraph.compile.
+        precision, tune: see tinygraph.compile.
 
     Attributes:
         graph: the graph that runs.
@@ -108,6 +112,7 @@ class Session:
         guard: Collection[str | Value] = (),
         budget: Budget | None = None,
         precision: Precision = "exact",
+        tune: bool = False,
     ) -> None:
         if precision not in get_args(Precision):
             raise UsageError(f"precision={precision!r}: give {' or '.join(map(repr, get_args(Precision)))}")
@@ -117,6 +122,7 @@ class Session:
         self._guard = tuple(guard)
         self._budget = budget
         self._precision: Precision = precision
+        self._tune = tune
         check(graph, self._state)
         guarded(graph, self._guard)
         renewed = {v.name for v in next_values(graph, self._state)}
@@ -134,7 +140,7 @@ class Session:
             self._plan(())
 
     def _part(self, graph: Graph) -> Run:
-        return Session(graph, self.threads, budget=self._budget, precision=self._precision)._run
+        return Session(graph, self.threads, budget=self._budget, precision=self._precision, tune=self._tune)._run
 
     @property
     def memory(self) -> Memory:
@@ -184,7 +190,7 @@ class Session:
     def _copy(self) -> Session:
         with self._turn:
             state = {value: array.copy() for value, array in self._state.items()}
-        return Session(self.graph, self.threads, state, self._guard, self._budget, self._precision)
+        return Session(self.graph, self.threads, state, self._guard, self._budget, self._precision, self._tune)
 
     def _run(self, args: Sequence[Any], named: Mapping[str, Any], recording: Recording | None = None) -> list[Array]:
         arrays = self._signature.arrays(args, named)
@@ -206,7 +212,8 @@ class Session:
                 if self._budget is not None:
                     check_work(graph, self._budget)
                 state = self._state, self._guard, self._arenas
-                plan = Plan(graph, weights, self.threads, *state, self._precision)
+                with tuned() if self._tune else nullcontext():
+                    plan = Plan(graph, weights, self.threads, *state, self._precision)
                 if self._budget is not None:
                     self._budget.check_bytes(plan.memory.total, "a run takes")
                 self._plans[binding] = plan

@@ -163,6 +163,13 @@ def _libraries() -> list[Any]:
 _blas = _Blas()
 
 
+def blas() -> str:
+    """Which BLAS libraries there are, with their versions and the processors that their kernels are for."""
+    found = [library.info() for library in _libraries()]
+    keys = "internal_api", "version", "architecture"
+    return ", ".join(sorted(" ".join(str(info[key]) for key in keys if info.get(key)) for info in found))
+
+
 class limit:  # noqa: N801  # reads as the verb of a with statement
     """While the block runs, BLAS uses this many threads; see _Blas for blocks that overlap."""
 
