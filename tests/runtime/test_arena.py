@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,11 +20,20 @@ from tinygraph.runtime.arena import Buffer, lower_bound, pack
 from tinygraph.runtime.session import Session
 
 Packing = tuple[list[int], int]
+
+
+def beside(buffers: list[Buffer]) -> list[list[int]]:
+    found = arena._beside(buffers)
+    assert found is not None
+    return found
+
+
 Way = Callable[[list[Buffer]], Packing]
 WAYS: dict[str, Way] = {
     "pack": pack,
     "in order of time": arena._in_order_of_time,
-    "largest first": lambda buffers: arena._one_by_one(buffers, arena._nbytes),
+    "one by one": lambda buffers: arena._one_by_one(buffers, beside(buffers), range(len(buffers))),
+    "search": lambda buffers: arena._search(buffers, beside(buffers), lower_bound(buffers)),
 }
 
 buffers = st.lists(
@@ -83,6 +93,18 @@ def test_a_great_many_are_packed_in_linear_time() -> None:
     assert_linear(pack, nested(5_000), nested(20_000))
 
 
+# (size, first, last)
+BOTTLENECK = [(7, 0, 2), (2, 0, 1), (1, 0, 0), (5, 2, 4), (4, 3, 5), (4, 3, 4)]
+
+
+def test_another_order_is_tried_where_the_largest_first_is_far_off() -> None:
+    wanted = [Buffer(n * 64, first, last) for n, first, last in BOTTLENECK]
+    by_size = sorted(range(len(wanted)), key=lambda i: -wanted[i].nbytes)
+    assert arena._one_by_one(wanted, beside(wanted), by_size)[1] > 1.2 * lower_bound(wanted)
+    assert arena._in_order_of_time(wanted)[1] > 1.2 * lower_bound(wanted)
+    assert pack(wanted)[1] <= 1.01 * lower_bound(wanted)
+
+
 # ---- real networks -----------------------------------------------------------------------------
 
 
@@ -102,22 +124,39 @@ def training_graph(name: str) -> Graph:
 NETWORKS = ("lenet5", "lenet5_rgb", "cnn_39x31", "resnet18", "resnet20_cifar", "resnet110_cifar")
 
 
-@pytest.mark.parametrize(("make", "share"), [(inference_graph, 0.55), (training_graph, 0.85)])
-def test_networks_take_little_more_than_the_lower_bound(
-    make: Callable[[str], Graph], share: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How many times the lower bound each packing takes, as they are made."""
     ratios = []
 
-    def watched(wanted: list[Buffer]) -> Packing:
+    def watching(wanted: list[Buffer]) -> Packing:
         offsets, total = pack(wanted)
         ratios.append(total / lower_bound(wanted))
         return offsets, total
 
-    monkeypatch.setattr("tinygraph.runtime.layout.pack", watched)
+    monkeypatch.setattr("tinygraph.runtime.layout.pack", watching)
+    return ratios
+
+
+@pytest.mark.parametrize(("make", "share"), [(inference_graph, 0.55), (training_graph, 0.85)])
+def test_networks_take_little_more_than_the_lower_bound(
+    make: Callable[[str], Graph], share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ratios = watched(monkeypatch)
     for name in NETWORKS:
         graph = make(name)
         everything = sum(v.type.nbytes for node in graph.nodes for v in node.outputs)
         assert Session(graph).memory.activations < share * everything
     assert len(ratios) == len(NETWORKS)
-    assert max(ratios) < 1.12
+    assert max(ratios) < 1.1
     assert np.mean(ratios) < 1.03
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_so_do_deep_ones_of_several_batches(precision: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ratios = watched(monkeypatch)
+    for name in ("resnet50", "resnet50_v1"):
+        graph = tg.optimize(tg.trace(tg.models.create(name), tg.Spec(("N", 3, 224, 224))))
+        for n in (1, 2, 3):
+            Session(graph.bind(N=n), threads=2, precision=precision)
+    assert len(ratios) == 6
+    assert max(ratios) < 1.1
