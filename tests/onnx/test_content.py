@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,20 @@ def test_fields_may_be_odd(tensor: bytes) -> None:
     data = rest + b"\x3a" + bytes([len(graph)]) + graph
     with patch.object(content, "_LARGE", 1):
         same(tg.load(data), from_proto(message(data)))
+
+
+def test_weights_are_in_memory_once(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto(**{f"w{i}": np.full((100, 2000), i, np.float32) for i in range(10)}).SerializeToString())
+    tracemalloc.start()
+    try:
+        graph = tg.load(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    total = sum(v.type.nbytes for v in graph.data)
+    assert total > 8_000_000
+    assert peak < 1.2 * total
 
 
 def test_fields_are_not_followed_for_ever() -> None:

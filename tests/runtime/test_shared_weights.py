@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import tinygraph as tg
 from tests.sessions import F32
 from tinygraph import nn, ops
 from tinygraph.ir import Array
+from tinygraph.runtime import session
 from tinygraph.runtime.session import Session
 
 
@@ -49,3 +51,25 @@ def test_sessions_of_one_graph_share_weights(passes: str, stored: bool) -> None:
         assert np.shares_memory(a, b)
     x = np.random.default_rng(0).standard_normal((2, 3, 20, 20)).astype(F32)
     np.testing.assert_allclose(first(x), second(x), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_that_nobody_reads_any_more_are_gone_before_a_session_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays: list[ref[Array]] = []
+
+    def loaded() -> tg.Graph:
+        file = BytesIO()
+        tg.save(tg.trace(Net(), tg.Spec((1, 3, 20, 20))), file)
+        graph = tg.load(file.getvalue())
+        arrays.extend(ref(graph.array(v)) for v in graph.data if v.name.startswith("conv"))
+        return graph
+
+    def made(graph: tg.Graph, *_: Any, **__: Any) -> str:
+        assert any(v.name == "conv1.weight.folded" for v in graph.data)
+        return "left" if any(array() is not None for array in arrays) else "gone"
+
+    monkeypatch.setattr(session, "Session", made)
+    found = tg.compile(loaded())  # not in an assertion, which keeps what is in it
+    assert found == "gone"
+    graph = loaded()
+    assert tg.compile(graph) == "left"
+    assert len(arrays) == 8

@@ -27,7 +27,8 @@ _LARGE = 4096  # bytes of a tensor's numbers that stay in the file
 _MOST_FIELDS = 10**6  # that are followed one by one
 _MOST_FIELDS_OF_TENSOR = 200
 _WINDOW = 1 << 14  # bytes that are read at a time to follow fields
-_HEAD = 20  # bytes of the longest tag and length
+_LONGEST = 10  # bytes of a number
+_HEAD = 2 * _LONGEST  # of a tag and a length
 
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # numbers of the fields in ModelProto, GraphProto, TensorProto
 _BYTES = 2  # how a field is written whose length comes first
@@ -146,6 +147,8 @@ class _Outline:
 
     def message(self) -> bytes:
         """The message."""
+        if self._size < _LARGE:
+            return self._read(0, self._size)
         try:
             return b"".join(self._rewritten(0, self._size, _GRAPH, self._graph))
         except _OddError:
@@ -156,14 +159,18 @@ class _Outline:
         return self._rewritten(start, end, _INITIALIZER, self._initializer)
 
     def _initializer(self, start: int, end: int) -> list[bytes] | None:
-        fields = list(islice(self._fields(start, end), _MOST_FIELDS_OF_TENSOR + 1))
-        found = [field for field in fields if (field.number, field.kind) == (_RAW_DATA, _BYTES)]
-        if len(fields) > _MOST_FIELDS_OF_TENSOR or len(found) != 1 or found[0].end - found[0].content < _LARGE:
+        raw = self._raw_data(start, end) if end - start > _LARGE else None
+        if raw is None or raw.end - raw.content < _LARGE:
             self.raws.append(None)
             return None
-        (raw,) = found
         self.raws.append(Raw(self._file, raw.content, raw.end - raw.content))
         return [self._read(start, raw.start), self._read(raw.end, end)]
+
+    def _raw_data(self, start: int, end: int) -> _Field | None:
+        """The one field with the raw data of a tensor; None if there is another one, or very much else."""
+        fields = list(islice(self._fields(start, end), _MOST_FIELDS_OF_TENSOR + 1))
+        found = [field for field in fields if (field.number, field.kind) == (_RAW_DATA, _BYTES)]
+        return found[0] if len(found) == 1 and len(fields) <= _MOST_FIELDS_OF_TENSOR else None
 
     def _rewritten(
         self, start: int, end: int, number: int, rewrite: Callable[[int, int], list[bytes] | None]
@@ -221,7 +228,7 @@ class _Outline:
 def _number(content: bytes, at: int) -> tuple[int, int]:
     """A number of seven bits a byte, the lowest first, and where it ends."""
     number = 0
-    for i, byte in enumerate(content[at : at + 10]):
+    for i, byte in enumerate(content[at : at + _LONGEST]):
         number |= (byte & 127) << 7 * i
         if byte < 128:
             return number, at + i + 1

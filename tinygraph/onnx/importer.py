@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -216,8 +217,8 @@ class OnnxImporter:
 
     def check(self, node: onnx.NodeProto, opset: int) -> None:
         """Has the checker of onnx look at a node; ValidationError if it breaks a rule of its operator."""
-        schema = onnx.defs.get_schema(node.op_type, opset) if onnx.defs.has(node.op_type, opset) else None
-        newer = onnx.defs.get_schema(node.op_type, OLDEST_OPSET) if schema and opset < OLDEST_OPSET else schema
+        schema = _schema(node.op_type, opset) if onnx.defs.has(node.op_type, opset) else None
+        newer = _schema(node.op_type, OLDEST_OPSET) if schema and opset < OLDEST_OPSET else schema
         if schema and newer and schema.since_version != newer.since_version:
             raise UnsupportedOp(
                 f"as it was before opset {OLDEST_OPSET}; convert the model with onnx.version_converter.convert_version"
@@ -303,6 +304,12 @@ class OnnxImporter:
         if key not in self._found:
             self._found[key] = self._types.symbol(name)
         return self._found[key]
+
+
+@lru_cache
+def _schema(op_type: str, opset: int) -> Any:
+    """What onnx knows of an operator of the standard. It makes a new one, with its text, whenever it is asked."""
+    return onnx.defs.get_schema(op_type, opset)
 
 
 def _statistics(node: onnx.NodeProto) -> list[str]:
