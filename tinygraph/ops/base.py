@@ -81,6 +81,8 @@ class Prepared:
         held: bytes of what was made of the constants.
         bind: bind(inputs, outputs, workspace) makes a function that does what `run` does with these very arrays,
             as often as it is called; None if there is nothing to prepare.
+        reads_slices: whether its inputs may be slices of the last axis of larger arrays: parts of their rows.
+        slice_workspace: bytes of scratch memory that it needs where its output is one; None if that must not be.
     """
 
     run: Callable[[Sequence[Array], Sequence[Array], Array], None]
@@ -88,6 +90,8 @@ class Prepared:
     algorithm: str
     held: int = 0
     bind: Callable[[Sequence[Array], Sequence[Array], Array], Callable[[], None]] | None = None
+    reads_slices: bool = False
+    slice_workspace: int | None = None
 
 
 class Op:
