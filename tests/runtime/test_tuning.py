@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -151,6 +153,41 @@ def test_without_a_home_this_process_remembers(judge: Judge, monkeypatch: pytest
     for _ in range(2):
         tg.compile(net(), precision="fast", tune=True)
     assert len(judge.asked) == 1
+
+
+@pytest.mark.parametrize("given", ["", "here"])
+def test_the_folder_is_that_of_the_user(given: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", given)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert tuning._path() == tmp_path / ".cache" / "tinygraph" / "tuning.json"
+
+
+def test_a_link_to_a_device_is_not_read(judge: Judge, file: Path) -> None:
+    file.parent.mkdir()
+    file.symlink_to("/dev/zero")
+    tg.compile(net(), precision="fast", tune=True)
+    assert file.is_symlink()
+    assert len(judge.asked) == 1
+
+
+def test_many_processes_may_write_at_once(file: Path) -> None:
+    code = """
+import sys
+from tinygraph.kernels.choice import chosen
+from tinygraph.runtime import tuning
+tuning.fastest = lambda names, run: names[0]
+for n in range(30):
+    with tuning.tuned():
+        chosen(f"{sys.argv[1]} {n}", ["a", "b"], None)
+"""
+    runs = [subprocess.Popen([sys.executable, "-c", code, str(i)]) for i in range(3)]
+    assert [run.wait() for run in runs] == [0, 0, 0]
+    (found,) = json.loads(file.read_text()).values()
+    assert set(found.values()) == {"a"}
+    assert any(
+        {f"{i} {n}" for n in range(30)} <= found.keys() for i in range(3)
+    )  # the last to write has all of its own
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_what_others_wrote_meanwhile_stays(judge: Judge, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

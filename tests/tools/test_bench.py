@@ -130,6 +130,14 @@ def test_training_and_table() -> None:
     assert "tinygraph" in result.stdout
 
 
+def test_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    result = invoke("bench", "resnet20_cifar", *QUICK, "--precision", "fast", "--tune", "--format", "table")
+    assert result.stdout.startswith("resnet20_cifar, inference, precision fast, tuned, threads: ")
+    assert (tmp_path / "tinygraph" / "tuning.json").is_file()
+    assert "--tune is for inference" in complaint("bench", *SMALL, "--mode", "train", "--tune")
+
+
 @pytest.mark.parametrize("rival", ["onnxruntime", "torch", "openvino"])
 def test_a_rival(rival: str) -> None:
     arguments = ("bench", *SMALL, "--against", rival, "--format", "json")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tools.command import NETS, complaint, invoke
+from tinygraph.runtime import tuning
 
 SMALL = ("profile", "lenet5", "--threads", "1", "--repeat", "2")
 
@@ -33,6 +34,17 @@ def test_the_table_tells_how_it_was_measured() -> None:
     assert any(line.startswith("besides the steps  ") for line in lines)
     assert lines[-1].startswith("medians of 2 runs, threads: 1, GEMM peak of float32 ")
     assert lines[-1].endswith("precision fast")
+
+
+def test_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(tuning, "_found", {})
+    monkeypatch.setattr(tuning, "fastest", lambda names, run: names[-1])
+    command = ("profile", "resnet20_cifar", "--repeat", "1", "--format", "json", "--precision", "fast")
+    told = [json.loads(invoke(*command, *options).stdout) for options in ((), ("--tune",))]
+    plain, tuned = ([row["algorithm"] for row in each["rows"]] for each in told)
+    assert plain != tuned
+    assert (tmp_path / "tinygraph" / "tuning.json").is_file()
 
 
 @pytest.mark.parametrize(("options", "key"), [((), "seconds"), (("--sort", "flops"), "flops")])
