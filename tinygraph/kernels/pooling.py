@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.kernels.blocks import Block, block_shape, blocks
+from tinygraph.kernels.channels_last.program import Call, make
 from tinygraph.kernels.scratch import Array, carve, room
 from tinygraph.kernels.workers import shares, together
 
@@ -63,28 +64,31 @@ def runs(size: int, count: int, kernel: int, stride: int, dilation: int, front: 
     return found
 
 
-def reduce_axis(combine: Any, x: Array, y: Array, axis: int, plan: Sequence[Run]) -> None:
-    """Combines, by a ufunc, the elements of x that each window has along an axis; y gets the results."""
+def reducing(combine: Any, x: Array, y: Array, axis: int, plan: Sequence[Run]) -> list[Call]:
+    """What combines, by a ufunc, the elements of x that each window has along an axis; y gets the results."""
     front = (slice(None),) * axis
+    calls: list[Call] = []
     for run in plan:
         target = y[(*front, run.windows)]
         first, *rest = [x[(*front, tap)] for tap in run.taps]
         if not rest:
-            np.copyto(target, first)
-            continue
-        combine(first, rest[0], out=target)
-        for tap in rest[1:]:
-            combine(target, tap, out=target)
+            calls.append(partial(np.copyto, target, first))
+        for tap in rest:
+            calls.append(partial(combine, first, tap, out=target))
+            first = target
+    return calls
 
 
-def reduce_rows(combine: Any, x: Array, y: Array, scratch: Array, axis: int, plan: Sequence[Run], kernel: int) -> None:
+def reducing_rows(
+    combine: Any, x: Array, y: Array, scratch: Array, axis: int, plan: Sequence[Run], kernel: int
+) -> list[Call]:
     """The same for contiguous arrays, an axis with short rows or none behind it, and kernels of 2 or more.
 
     The array is taken as one long row and every element is combined with those behind it, windows
     or not, in `scratch`: long contiguous operations are faster than half as many short strided ones.
     The windows are picked out afterwards, and the few that reach over the rim are done by themselves.
     """
-    reduce_axis(combine, x, y, axis, [run for run in plan if len(run.taps) < kernel])
+    calls = reducing(combine, x, y, axis, [run for run in plan if len(run.taps) < kernel])
     front = (slice(None),) * axis
     row, result, step = x.reshape(-1), scratch.reshape(-1), prod(x.shape[axis + 1 :])
     for run in plan:
@@ -92,9 +96,11 @@ def reduce_rows(combine: Any, x: Array, y: Array, scratch: Array, axis: int, pla
             combined, start = row, run.taps[0].start
             for tap in run.taps[1:]:
                 gap = (tap.start - start) * step
-                combine(combined[: row.size - gap], row[gap:], out=result[: row.size - gap])
+                end = row.size - gap
+                calls.append(partial(combine, combined[:end], row[gap:], out=result[:end]))
                 combined = result
-            np.copyto(y[(*front, run.windows)], scratch[(*front, run.taps[0])])
+            calls.append(partial(np.copyto, y[(*front, run.windows)], scratch[(*front, run.taps[0])]))
+    return calls
 
 
 class Separable:
@@ -137,7 +143,7 @@ class Separable:
         self.parts = [found[part] for part in shares(len(found), workers)]
         self.block = block_shape(samples, channels, size, most)
         self.kernel = kernel[-1]
-        # What lies between two axes, and the last row of `reduce_rows`.
+        # What lies between two axes, and the last row of `reducing_rows`.
         self.between = [(*self.block, *counts[:done], *sizes[done:]) for done in range(1, len(sizes))]
         self.between.append((*self.block, *counts[:-1], sizes[-1]))
         self.dtype = dtype
@@ -171,9 +177,9 @@ class Separable:
         scratch = carve(workspace, self.dtype, *self.between)
         *between, rows = [part[:samples, :channels] for part in scratch]
         for axis, (plan, target) in enumerate(zip(self.plans, between, strict=False), 2):
-            reduce_axis(combine, x, target, axis, plan)
+            make(reducing(combine, x, target, axis, plan))
             x = target
         if self.kernel > 2 and x.flags.c_contiguous and rows.flags.c_contiguous:
-            reduce_rows(combine, x, y, rows, x.ndim - 1, self.plans[-1], self.kernel)
+            make(reducing_rows(combine, x, y, rows, x.ndim - 1, self.plans[-1], self.kernel))
         else:
-            reduce_axis(combine, x, y, x.ndim - 1, self.plans[-1])
+            make(reducing(combine, x, y, x.ndim - 1, self.plans[-1]))

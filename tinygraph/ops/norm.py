@@ -14,6 +14,7 @@ from tinygraph.kernels.batch_norm import BatchNormBackward, BatchNormForward
 from tinygraph.kernels.blocks import blocks
 from tinygraph.kernels.channels_last.channelwise import Channelwise
 from tinygraph.kernels.channels_last.epilogue import Epilogue
+from tinygraph.kernels.channels_last.program import Program
 from tinygraph.ops.base import (
     Exporter,
     Op,
@@ -146,10 +147,13 @@ class BatchNorm(Op):
         assert steps is not None
         routine = Channelwise(x.dims, steps, x.dtype, workers, epilogue)
 
-        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
-            routine.run(inputs[0], inputs[-1] if epilogue.residual else None, outputs[0])
+        def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> Program:
+            return routine.program(inputs[0], inputs[-1] if epilogue.residual else None, outputs[0])
 
-        return Prepared(run, 0, _algorithm(steps) + epilogue.suffix, routine.held)
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+            bind(inputs, outputs, workspace)()
+
+        return Prepared(run, 0, _algorithm(steps) + epilogue.suffix, routine.held, bind, reads_slices=True)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         x, gamma, _, mean, var = inputs

@@ -14,6 +14,7 @@ from tinygraph.ir import Array, Symbol, TensorType
 from tinygraph.kernels import taps
 from tinygraph.kernels.channels_last.epilogue import Epilogue
 from tinygraph.kernels.channels_last.pooling import Pooling
+from tinygraph.kernels.channels_last.program import Program
 from tinygraph.kernels.pooling import Separable
 from tinygraph.ops.base import (
     CALL,
@@ -135,10 +136,21 @@ class Pool(Op):
         counts = self.pooled(x).dims[2:]
         return Separable(x.dims, counts, self.kernel_size, self.stride, self.dilation, front, x.dtype, workers)
 
-    def separable_channels_last(self, x: TensorType, workers: int, combine: Any, neutral: float) -> Pooling:
+    def prepared_channels_last(
+        self, x: TensorType, workers: int, combine: Any, neutral: float, divisors: Array | None = None
+    ) -> Prepared:
         """The same for maps whose channels are last; see Pooling."""
         sizes = (x.dims, self.pooled(x).dims[2:], self.kernel_size, self.stride, self.dilation)
-        return Pooling(*sizes, [front for front, _ in self.padding], x.dtype, workers, combine, neutral)
+        front = [front for front, _ in self.padding]
+        pool = Pooling(*sizes, front, x.dtype, workers, combine, neutral, divisors)
+
+        def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> Program:
+            return pool.program(inputs[0], outputs[0], workspace)
+
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+            bind(inputs, outputs, workspace)()
+
+        return Prepared(run, pool.workspace, "separable", 0, bind, True, pool.workspace)
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -200,13 +212,7 @@ class Extreme(Pool):
         epilogue: Epilogue,
     ) -> Prepared:
         better = np.minimum if self.smallest else np.maximum
-        worst = bounds(types[0].dtype)[1 if self.smallest else 0]
-        pool = self.separable_channels_last(types[0], workers, better, worst)
-
-        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
-            pool.run(inputs[0], outputs[0], workspace)
-
-        return Prepared(run, pool.workspace, "separable")
+        return self.prepared_channels_last(types[0], workers, better, bounds(types[0].dtype)[1 if self.smallest else 0])
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops.pool_grad import ExtremeGrad

@@ -100,16 +100,8 @@ class AvgPool(Average):
         epilogue: Epilogue,
     ) -> Prepared:
         (x,) = types
-        pool = self.separable_channels_last(x, workers, np.add, 0.0)
-        divisors = self.divisors(x.dims[2:], self.pooled(x).dims[2:], x.dtype)[..., None]
-
-        def divide(y: Array, rows: slice) -> None:
-            np.divide(y, divisors[rows], out=y)
-
-        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
-            pool.run(inputs[0], outputs[0], workspace, divide)
-
-        return Prepared(run, pool.workspace, "separable")
+        divisors = self.divisors(x.dims[2:], self.pooled(x).dims[2:], x.dtype)
+        return self.prepared_channels_last(x, workers, np.add, 0.0, divisors)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         grad = AvgPoolGrad(**self.attributes, count_include_pad=self.count_include_pad, size=inputs[0].shape[2:])

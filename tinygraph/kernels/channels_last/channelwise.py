@@ -11,10 +11,9 @@ import numpy as np
 
 from tinygraph.kernels.channels_last.blocks import teams, worth
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher, along, repeated
-from tinygraph.kernels.channels_last.program import make
 from tinygraph.kernels.channels_last.im2col import Block
+from tinygraph.kernels.channels_last.program import Call, Program
 from tinygraph.kernels.scratch import Array
-from tinygraph.kernels.workers import together
 
 
 class Channelwise:
@@ -41,26 +40,31 @@ class Channelwise:
         samples, self.channels, *sizes = shape
         row = prod(sizes[1:]) * self.channels * dtype.itemsize
         self.teams = teams(samples, sizes[0], (2 + epilogue.residual) * row, worth(prod(shape), workers))
-        self.steps = [(ufunc, repeated(vector.astype(dtype))) for ufunc, vector in steps]
-        self.held = sum(row.nbytes for _, row in self.steps)
+        vectors = [(ufunc, vector.astype(dtype)) for ufunc, vector in steps]
+        self.steps = [(ufunc, vector, repeated(vector)) for ufunc, vector in vectors]
+        self.held = sum(vector.nbytes + row.nbytes for _, vector, row in self.steps)
         self.finisher = Finisher(epilogue, self.channels, dtype)
 
     def run(self, x: Array, residual: Array | None, y: Array) -> None:
         """Computes y, C-contiguous, of x."""
-        together([partial(self._run, team, x, residual, y) for team in self.teams])
+        self.program(x, residual, y)()
 
-    def _run(self, team: Sequence[Block], x: Array, residual: Array | None, y: Array) -> None:
+    def program(self, x: Array, residual: Array | None, y: Array) -> Program:
+        """The same for arrays that stay where they are."""
+        return Program([[self._calls(team, x, residual, y) for team in self.teams]])
+
+    def _calls(self, team: Sequence[Block], x: Array, residual: Array | None, y: Array) -> list[Call]:
+        calls: list[Call] = []
+        (first, vector, row), *rest = self.steps
         for block in team:
             place = block.images, block.rows
-            made = y[place].reshape(-1)
-            part = x[place]
+            part, target = x[place], y[place]
+            made = target.reshape(-1)
             if part.flags.c_contiguous:
-                part = part.reshape(-1)
+                calls += along(first, part.reshape(-1), row, self.channels, made)
             else:
-                np.copyto(y[place], part)
-                part = made
-            for ufunc, row in self.steps:
-                make(along(ufunc, part, row, self.channels, made))
-                part = made
-            added = None if residual is None else residual[place].reshape(-1, self.channels)
-            self.finisher.finish(made.reshape(-1, self.channels), None, added)
+                calls.append(partial(first, part, vector, out=target))
+            for ufunc, _, row_of_step in rest:
+                calls += along(ufunc, made, row_of_step, self.channels, made)
+            calls += self.finisher.calls(target, None, None if residual is None else residual[place])
+        return calls

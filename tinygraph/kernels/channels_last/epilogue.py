@@ -75,7 +75,7 @@ class Finisher:
         make(self.calls(y, bias, residual))
 
     def calls(self, y: Array, bias: Array | None, residual: Array | None) -> list[Call]:
-        """What finishes a contiguous y [positions, K] in place."""
+        """What finishes a contiguous y [..., K] in place."""
         flat, found = y.reshape(-1), []
         if bias is not None:
             found += along(np.add, flat, self._biases(bias), len(bias), flat)

@@ -6,7 +6,7 @@ at a time, and threads share the blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -15,11 +15,9 @@ import numpy as np
 
 from tinygraph.kernels.channels_last.blocks import rows_of, teams, worth
 from tinygraph.kernels.channels_last.im2col import Block
-from tinygraph.kernels.pooling import Run, reduce_axis, reduce_rows, runs
+from tinygraph.kernels.channels_last.program import Call, Program
+from tinygraph.kernels.pooling import Run, reducing, reducing_rows, runs
 from tinygraph.kernels.scratch import Array, carve, room
-from tinygraph.kernels.workers import together
-
-Finish = Callable[[Array, slice], object]
 
 
 class Pooling:
@@ -34,6 +32,7 @@ class Pooling:
         workers: threads that may be used.
         combine: np.maximum, np.minimum or np.add.
         neutral: what changes nothing that it is combined with.
+        divisors: [*counts], what the results are divided by, if they are.
 
     Attributes:
         between: what one row of a block is before each axis but the first: padded along that axis, so that all
@@ -56,7 +55,9 @@ class Pooling:
         workers: int,
         combine: Any,
         neutral: float,
+        divisors: Array | None = None,
     ) -> None:
+        self.divisors = None if divisors is None else divisors[..., np.newaxis]
         samples, channels, *sizes = shape
         self.dtype, self.kernel, self.combine, self.neutral = dtype, kernel[-1], combine, neutral
         first, *others = zip(sizes, counts, kernel, stride, dilation, front, strict=True)
@@ -68,7 +69,7 @@ class Pooling:
             self.between.append((*counts[1:axis], padded, *sizes[axis + 1 :], channels))
             self.inside.append(slice(before, before + size))
             self.plans.append(runs(padded, count, k, s, d, 0))
-        # Windows that overlap are picked from those of all elements, see `reduce_rows`.
+        # Windows that overlap are picked from those of all elements, see `reducing_rows`.
         self.picked = bool(others) and 1 < stride[-1] < kernel[-1]
         shapes = self.between + self.between[-1:] * self.picked
         row = stride[0] * prod(sizes[1:]) * channels + sum(map(prod, shapes)) + prod(counts[1:]) * channels
@@ -78,53 +79,46 @@ class Pooling:
         self.scratch = tuple((self.rows, *shape) for shape in shapes)
         self.workspace = room(dtype, *self.scratch * len(found))
 
-    def run(self, x: Array, y: Array, workspace: Array, finish: Finish | None = None) -> None:
-        """Pools x into y.
+    def run(self, x: Array, y: Array, workspace: Array) -> None:
+        """Pools x into y, uninitialised; rows of both may be parts of longer ones."""
+        self.program(x, y, workspace)()
 
-        Args:
-            x: the input.
-            y: the result, uninitialised.
-            workspace: bytes.
-            finish: what is done to a block of the result while it is in the cache; it is told the rows.
-        """
+    def program(self, x: Array, y: Array, workspace: Array) -> Program:
+        """The same for arrays that stay where they are."""
         memory = list(carve(workspace, self.dtype, *self.scratch * len(self.teams)))
         count = len(self.scratch)
-        together(
-            [
-                partial(self._run, team, x, y, memory[i * count : (i + 1) * count], finish)
-                for i, team in enumerate(self.teams)
-            ]
+        return Program(
+            [[self._calls(team, x, y, memory[i * count : (i + 1) * count]) for i, team in enumerate(self.teams)]]
         )
 
-    def _run(
-        self,
-        team: Sequence[tuple[Block, list[Run]]],
-        x: Array,
-        y: Array,
-        scratch: Sequence[Array],
-        finish: Finish | None,
-    ) -> None:
+    def _calls(
+        self, team: Sequence[tuple[Block, list[Run]]], x: Array, y: Array, scratch: Sequence[Array]
+    ) -> list[Call]:
+        calls: list[Call] = []
         for axis, (part, inside) in enumerate(zip(scratch, self.inside, strict=False), 1):
-            for border in (slice(0, inside.start), slice(inside.stop, None)):
-                part[(slice(None),) * axis + (border,)] = self.neutral
+            borders = [
+                part[(slice(None),) * axis + (place,)] for place in (slice(inside.start), slice(inside.stop, None))
+            ]
+            calls += [partial(border.fill, self.neutral) for border in borders if border.size]
         for block, windows in team:
             target = y[block.images, block.rows]
-            self._pool(x[block.images], target, windows, scratch)
-            if finish:
-                finish(target, block.rows)
+            calls += self._pooling(x[block.images], target, windows, scratch)
+            if self.divisors is not None:
+                calls.append(partial(np.divide, target, self.divisors[block.rows], out=target))
+        return calls
 
-    def _pool(self, x: Array, y: Array, windows: Sequence[Run], scratch: Sequence[Array]) -> None:
-        """Pools images [n, *sizes, C] into some rows of the result."""
+    def _pooling(self, x: Array, y: Array, windows: Sequence[Run], scratch: Sequence[Array]) -> list[Call]:
+        """What pools images [n, *sizes, C] into some rows of the result."""
         n, rows = y.shape[:2]
         between = [part[: n * rows].reshape(n, rows, *part.shape[1:]) for part in scratch]
+        calls: list[Call] = []
         plan = windows
         for axis, (part, inside, following) in enumerate(zip(between, self.inside, self.plans, strict=False), 1):
-            reduce_axis(self.combine, x, part[(slice(None),) * (axis + 1) + (inside,)], axis, plan)
+            calls += reducing(self.combine, x, part[(slice(None),) * (axis + 1) + (inside,)], axis, plan)
             x, plan = part, following
         if self.picked:
-            reduce_rows(self.combine, x, y, between[-1], y.ndim - 2, plan, self.kernel)
-        else:
-            reduce_axis(self.combine, x, y, y.ndim - 2, plan)
+            return calls + reducing_rows(self.combine, x, y, between[-1], y.ndim - 2, plan, self.kernel)
+        return calls + reducing(self.combine, x, y, y.ndim - 2, plan)
 
 
 def _windows(axis: tuple[int, ...], block: Block) -> list[Run]:
