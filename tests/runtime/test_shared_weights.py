@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from io import BytesIO
 from typing import Any
 from weakref import ref
@@ -73,3 +75,38 @@ def test_weights_that_nobody_reads_any_more_are_gone_before_a_session_is_made(mo
     graph = loaded()
     assert tg.compile(graph) == "left"
     assert len(arrays) == 8
+
+
+def allocated() -> int:
+    """Bytes that NumPy's arrays take."""
+    gc.collect()
+    arrays = tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)
+    return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([arrays]).traces)
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_what_kernels_make_of_weights_is_shared_too(precision: Any) -> None:
+    graph = tg.optimize(tg.trace(tg.models.create("resnet18"), tg.Spec(("N", 3, 64, 64))))
+
+    def make() -> Session:
+        run = tg.compile(graph, passes="none", threads=2, precision=precision)
+        run(np.zeros((1, 3, 64, 64), F32))
+        run._arenas.spare.clear()
+        return run
+
+    before = make()
+    tracemalloc.start()
+    try:
+        begin = allocated()
+        first = make()
+        second = allocated() - begin
+        del first
+        assert allocated() - begin < 100_000
+        del before
+        begin = allocated()
+        alone = make()
+        assert allocated() - begin > 20_000_000  # all kernels are gone with those that had them
+        assert second < 4_000_000
+        del alone
+    finally:
+        tracemalloc.stop()
