@@ -6,7 +6,7 @@ from tinygraph.kernels.channels_last.im2col import Block
 from tinygraph.kernels.workers import shares
 
 # What a block reads and makes at any one time should stay in the second-level cache of a core (1 to 2 MiB), ...
-_BLOCK_BYTES = 1 << 22
+_BLOCK_BYTES = 1 << 21
 # ... but threads that are done soon spend their time waiting for the interpreter.
 _WORTH_SHARING = 1 << 18  # numbers
 
