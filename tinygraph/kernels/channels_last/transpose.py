@@ -17,10 +17,13 @@ from tinygraph.kernels.channels_last import Routine, convolution
 from tinygraph.kernels.channels_last.blocks import rows_of, teams
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
 from tinygraph.kernels.channels_last.im2col import Block
+from tinygraph.kernels.channels_last.product import Product
+from tinygraph.kernels.channels_last.program import Call, Program
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import sharing
+from tinygraph.kernels.packed import packed
 from tinygraph.kernels.scratch import Array, carve, room
-from tinygraph.kernels.workers import shares, together
+from tinygraph.kernels.workers import shares
 
 _FEW_POSITIONS = 128  # for a worker; then they divide the rows of the windows
 
@@ -78,9 +81,6 @@ class SideBySide:
     def __init__(self, g: Geometry, workers: int, weight: Array, epilogue: Epilogue = PLAIN) -> None:
         self.g = g
         rows, *others = g.kernel
-        by_tap = np.moveaxis(weight, 1, -1).reshape(g.filters, rows, -1)
-        self.weight = np.ascontiguousarray(by_tap.swapaxes(0, 1))  # for each row of windows [filters, taps channels]
-        self.held = self.weight.nbytes
         self.finisher = Finisher(epilogue, g.channels, g.dtype)
         workers = sharing(g, workers)
         row = prod(g.out[1:]) * (g.filters + 2 * prod(others) * g.channels)
@@ -88,21 +88,29 @@ class SideBySide:
         found = teams(g.batch, g.out[0], row * g.dtype.itemsize, 1 if divided else workers)
         taps = shares(rows, workers if divided else 1)
         self.teams = [(blocks, range(rows)[part]) for blocks in found for part in taps]
-        largest = max(prod(rows_of(block)) for blocks in found for block in blocks)
-        self.product = (largest * prod(g.out[1:]), prod(others) * g.channels)
-        self.workspace = room(g.dtype, *[self.product] * len(self.teams))
+        largest = max(prod(rows_of(block)) for blocks in found for block in blocks) * prod(g.out[1:])
+        self.product = (largest, prod(others) * g.channels)
+        self.workspace = self.slice_workspace = room(g.dtype, *[self.product] * len(self.teams))
+        by_row = [weight[:, :, tap] for tap in range(rows)]
+        self.products = [
+            Product(np.moveaxis(part, 1, -1).reshape(g.filters, -1), largest, partial(packed, part)) for part in by_row
+        ]
+        self.held = sum(product.held for product in self.products)
 
     def run(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> None:
-        """Computes y [N, *sizes, C], C-contiguous, of x [N, *out, K]."""
+        """Computes y [N, *sizes, C] of x [N, *out, K]; rows of both may be parts of longer ones."""
+        self.program(x, b, residual, y, workspace)()
+
+    def program(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> Program:
+        """The same for arrays that stay where they are."""
         memory = carve(workspace, self.g.dtype, *[self.product] * len(self.teams))
         by_window = self._by_window(y)
         added = None if residual is None else self._by_window(residual)
-        together(
-            [
-                partial(self._run, *team, x, b, added, by_window, scratch)
-                for team, scratch in zip(self.teams, memory, strict=True)
-            ]
-        )
+        calls = [
+            self._calls(*team, x, b, added, by_window, scratch)
+            for team, scratch in zip(self.teams, memory, strict=True)
+        ]
+        return Program([calls])
 
     def _by_window(self, y: Array) -> Array:
         """[N, *sizes, C] as [N, first of out, first of kernel, *others of out, *others of kernel, C]."""
@@ -112,7 +120,7 @@ class SideBySide:
         order = (0, 1, 2, *range(3, 2 * axes + 1, 2), *range(4, 2 * axes + 1, 2), 2 * axes + 1)
         return y.reshape(g.batch, *pairs, g.channels).transpose(order)
 
-    def _run(
+    def _calls(
         self,
         blocks: Sequence[Block],
         taps: Sequence[int],
@@ -121,15 +129,16 @@ class SideBySide:
         residual: Array | None,
         y: Array,
         scratch: Array,
-    ) -> None:
-        g = self.g
+    ) -> list[Call]:
+        calls: list[Call] = []
         for block in blocks:
-            matrix = x[block.images, block.rows].reshape(-1, g.filters)
+            matrix = x[block.images, block.rows].reshape(-1, self.g.filters)
             product = scratch[: len(matrix)]
             for tap in taps:
                 place = block.images, block.rows, tap
-                np.matmul(matrix, self.weight[tap], out=product)
-                added = None if residual is None else residual[place].reshape(-1, g.channels)
-                self.finisher.finish(product.reshape(-1, g.channels), b, added)
                 target = y[place]
-                target[...] = product.reshape(target.shape)
+                windows = product.reshape(target.shape)
+                calls += self.products[tap].calls(matrix, product)
+                calls += self.finisher.calls(windows, b, None if residual is None else residual[place])
+                calls.append(partial(np.copyto, target, windows))
+        return calls
