@@ -162,7 +162,10 @@ def prepared_channels_last(routine: Any, bias: Array | None, epilogue: Epilogue)
         return program
 
     bound = bind if hasattr(routine, "program") else None
-    return Prepared(run, routine.workspace, routine.algorithm + epilogue.suffix, routine.held, bound)
+    algorithm = routine.algorithm + epilogue.suffix
+    return Prepared(
+        run, routine.workspace, algorithm, routine.held, bound, routine.reads_slices, routine.slice_workspace
+    )
 
 
 def ranked(w: Tensor, axes: int) -> Tensor:

@@ -267,7 +267,7 @@ class Concat(Op):
         def run(inputs: Any, outputs: Any, workspace: Array) -> None:
             together([partial(np.concatenate, [x[part] for x in inputs], axis, outputs[0][part]) for part in parts])
 
-        return Prepared(run, 0, "concatenate")
+        return Prepared(run, 0, "concatenate", reads_slices=True, slice_workspace=0)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         axis, c = normal_axis(self.axis, outputs[0].ndim), cotangents[0]

@@ -36,11 +36,13 @@ class Fixed:
         arrays: Mapping[Value, Array],
         slots: Mapping[Value, int],
     ) -> None:
-        root, own = placement.root, [v for v in slots if not placement.is_view(v)]
+        root, own = placement.root, [v for v in slots if not placement.is_view(v) and v not in placement.slices]
         self.count = len(slots)
         self.fixed = [not placement.moves(v) for v in slots]
         self.arrays = [(slots[v], arrays[root[v]]) for v in own if root[v] in arrays]
         self.spans = [(slots[v], layout.spans[root[v]], v.type) for v in own if placement.home[root[v]] == "arena"]
+        ends = [(v, host, start, start + v.type.dims[-1]) for v, (host, start) in placement.slices.items()]
+        self.slices = [(slots[v], slots[host], slice(start, end)) for v, host, start, end in ends]
         views = [n for n in graph.nodes if placement.is_view(n.outputs[0]) and not placement.moves(n.outputs[0])]
         self.views = [(slots[n.outputs[0]], slots[n.inputs[0]], n.op.kernel) for n in views]
 
@@ -119,6 +121,8 @@ class Frame:
             self.slots[slot] = array
         for slot, span, type in fixed.spans:
             self.slots[slot] = memory[span].view(type.dtype).reshape(type.dims)
+        for slot, host, part in fixed.slices:
+            self.slots[slot] = self.slots[host][..., part]
         for slot, base, view in fixed.views:
             self.slots[slot] = view(self.slots[base])
 

@@ -45,8 +45,11 @@ def lay_out(graph: Graph, placement: Placement, workspace: Mapping[Node, int], r
     end = len(graph.nodes)
     dying = lifetimes(graph, placement.root)
     last = {v: i for i, values in enumerate(dying) for v in values}
-    made = [(v, i) for i, node in enumerate(graph.nodes) for v in node.outputs if placement.root[v] is v]
-    lives = {v: Buffer(v.type.nbytes, i, last.get(v, end)) for v, i in made}
+    made: dict[Value, int] = {}  # a slice may be there before what it is a slice of
+    for i, node in enumerate(graph.nodes):
+        for v in node.outputs:
+            made.setdefault(placement.root[v], i)
+    lives = {v: Buffer(v.type.nbytes, i, last.get(v, end)) for v, i in made.items() if v.kind == "node"}
     inside = {v: life for v, life in lives.items() if placement.home[v] == "arena"}
     outside = [life for v, life in lives.items() if v not in inside]
     copies = [v.type.nbytes for v, copied in zip(returned, placement.copied, strict=True) if copied]

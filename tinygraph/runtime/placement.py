@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from tinygraph.ir import Graph, Node, Value
 from tinygraph.runtime.fuse import may_overwrite
+from tinygraph.runtime.slices import Slice
 
 Home = Literal["given", "arena", "fresh", "kernel"]
+
+_NO_SLICES: Mapping[Value, Slice] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,8 @@ class Placement:
     """Whose memory each value lies in, and where that memory comes from.
 
     Attributes:
-        owner: of each value, the value that it is a view of; itself if it is none.
+        owner: of each value, the value that it is a view or a slice of; itself if it is none.
+        slices: which values are slices, and of what.
         root: of each value, the value that its memory was first meant for. Views lie in the memory
             of their base, results that are computed in place in that of an operand, next values
             in that of the state.
@@ -29,13 +34,14 @@ class Placement:
     """
 
     owner: Mapping[Value, Value]
+    slices: Mapping[Value, Slice]
     root: Mapping[Value, Value]
     home: Mapping[Value, Home]
     copied: tuple[bool, ...]
 
     def is_view(self, value: Value) -> bool:
         """Whether the value is a view of another one."""
-        return self.owner[value] is not value
+        return self.owner[value] is not value and value not in self.slices
 
     def moves(self, value: Value) -> bool:
         """Whether the array is another one in each call: it is the caller's, or allocated."""
@@ -49,6 +55,7 @@ def place(
     rewritten: Mapping[Value, Value],
     prepared: Collection[Node],
     returned: Sequence[Value],
+    slices: Mapping[Value, Slice] = _NO_SLICES,
 ) -> Placement:
     """Finds a place for every value of a static graph.
 
@@ -58,14 +65,16 @@ def place(
         rewritten: next values that are written over state, and that state.
         prepared: nodes whose kernel writes into arrays that it is given.
         returned: the values that the caller gets, in order.
+        slices: values that are computed within others.
     """
+    owner = {**owner, **{v: host for v, (host, _) in slices.items()}}
     shared = _in_place(graph, owner, rewritten, prepared)
     root = {v: shared[owner[v]] for v in graph.values()}
     home: dict[Value, Home] = {v: "given" for v in (*root, *rewritten.values()) if v.kind != "node"}
     for node in graph.nodes:
         home |= {v: "arena" if node in prepared else "kernel" for v in node.outputs if root[v] is v}
     copied = []
-    taken: set[Value] = set()
+    taken = {host for host, _ in slices.values()}  # slices of it are made with the arena, not in each call
     for value in returned:
         base = root[value]
         whole = home[base] != "given" and base not in taken and base.type.nbytes == value.type.nbytes
@@ -73,7 +82,7 @@ def place(
             taken.add(base)
             home[base] = "fresh" if home[base] == "arena" else home[base]
         copied.append(not whole)
-    return Placement(owner, root, home, tuple(copied))
+    return Placement(owner, slices, root, home, tuple(copied))
 
 
 def _in_place(

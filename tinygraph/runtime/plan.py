@@ -22,10 +22,11 @@ from tinygraph.runtime.channels_last import channels_last
 from tinygraph.runtime.failure import explained
 from tinygraph.runtime.frame import Arenas, Call, Fixed, Frame
 from tinygraph.runtime.fuse import fuse
-from tinygraph.runtime.layout import lay_out
+from tinygraph.runtime.layout import Layout, lay_out
 from tinygraph.runtime.lifetimes import owners
-from tinygraph.runtime.placement import place
+from tinygraph.runtime.placement import Placement, place
 from tinygraph.runtime.recording import Recording
+from tinygraph.runtime.slices import slices
 from tinygraph.runtime.state import finite, guarded, next_values, updates
 from tinygraph.runtime.step import steps
 
@@ -94,7 +95,13 @@ class Plan:
         named = {v.name for v in next_values(graph, state)}
         returned = [v for name, v in graph.outputs if name not in named]
         placement = place(graph, owner, renewed.in_place, prepared, returned)
-        layout = lay_out(graph, placement, {node: kernel.workspace for node, kernel in prepared.items()}, returned)
+        layout = lay_out(graph, placement, _workspace(prepared, placement), returned)
+        joined = {} if checked or state else slices(graph, owner, prepared, returned)
+        if joined:
+            sliced = place(graph, owner, renewed.in_place, prepared, returned, joined)
+            packed = lay_out(graph, sliced, _workspace(prepared, sliced), returned)
+            if not _takes_more(packed, layout):
+                placement, layout = sliced, packed
         held = sum({id(a): a.nbytes for a in arrays.values()}.values()) + sum(k.held for k in prepared.values())
         self.memory = Memory(layout.activations, held, layout.total - layout.activations)
 
@@ -161,6 +168,20 @@ class Plan:
 def _lowered(node: Node, weights: Mapping[Value, Array], workers: int) -> Prepared | None:
     """The prepared kernel of a node; None if it has none."""
     return node.op.lower(node.input_types, [weights.get(v) for v in node.inputs], workers)
+
+
+def _workspace(prepared: Mapping[Node, Prepared], placement: Placement) -> dict[Node, int]:
+    """Bytes of scratch memory of each node."""
+    found = {}
+    for node, kernel in prepared.items():
+        wider = kernel.slice_workspace if node.outputs[0] in placement.slices else None
+        found[node] = kernel.workspace if wider is None else wider
+    return found
+
+
+def _takes_more(layout: Layout, other: Layout) -> bool:
+    """Whether a call takes more memory: room for what is joined is kept from the first part on."""
+    return layout.total > other.total
 
 
 def _whole(array: Array) -> Array:

@@ -12,6 +12,7 @@ from tinygraph.ir import Array, Graph, Node, Value
 from tinygraph.ops.base import Prepared
 from tinygraph.runtime.layout import Layout
 from tinygraph.runtime.placement import Placement
+from tinygraph.runtime.slices import needs_no_step
 
 Kernel = Callable[[Sequence[Array], Sequence[Array], Array], Sequence[Array] | None]
 
@@ -86,7 +87,7 @@ def steps(
     checked: Collection[Value],
     slots: Mapping[Value, int],
 ) -> list[Step]:
-    """The steps of a static graph; a view of an array that has a fixed place needs none.
+    """The steps of a static graph; a view of an array that has a fixed place needs none, and a joint of slices.
 
     Args:
         graph: every dimension has a number.
@@ -103,7 +104,7 @@ def steps(
         for v in filter(placement.moves, node.outputs):
             sharing.setdefault(root[v], []).append(slots[v])
         is_view = placement.is_view(node.outputs[0])
-        if is_view and not placement.moves(node.outputs[0]):
+        if (is_view and not placement.moves(node.outputs[0])) or needs_no_step(node, placement.slices):
             continue
         kernel = prepared.get(node)
         fresh = [v for v in node.outputs if home[root[v]] == "fresh" and not is_view]

@@ -43,7 +43,26 @@ def ran(routine: Any, g: Geometry, x: Array, b: Array | None, residual: Array | 
         made.append(np.full((g.batch, *g.out, g.filters), np.nan, g.dtype))
         routine.run(last(x), b, given, made[-1], workspace)
     np.testing.assert_array_equal(*made)
+    if routine.reads_slices:
+        y = np.full_like(made[0], np.nan)
+        routine.run(within(last(x)), b, None if given is None else within(given), y, workspace)
+        np.testing.assert_array_equal(y, made[0])
+    if routine.slice_workspace is not None:
+        y = within(np.full_like(made[0], np.nan))
+        workspace = allocate(routine.slice_workspace)
+        workspace.fill(0xFF)
+        routine.run(last(x), b, given, y, workspace)
+        np.testing.assert_array_equal(y, made[0])
+        assert (np.delete(y.base, np.s_[2:-1], -1).view(np.uint8) == 0xFF).all()
     return np.moveaxis(made[0], -1, 1)
+
+
+def within(array: Array) -> Array:
+    """The array as a slice of the last axis of a larger one; of floats, the rest is NaN."""
+    whole = np.empty((*array.shape[:-1], array.shape[-1] + 3), array.dtype)
+    whole.view(np.uint8).fill(0xFF)
+    whole[..., 2:-1] = array
+    return whole[..., 2:-1]
 
 
 @given(

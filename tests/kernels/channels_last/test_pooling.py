@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 from unittest.mock import patch
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.kernels.channels_last.test_im2col import last
+from tests.kernels.channels_last.test_im2col import last, within
 from tests.kernels.test_convolution import LAYOUTS
 from tests.kernels.test_pooling import SPECIAL, counts, numbers, pools
 from tinygraph.ir import TensorType
@@ -38,28 +39,48 @@ def laid_out(x: Array, layout: str) -> Array:
 
 
 def ran(op: Op, budget: int, workers: int, *inputs: Array, constants: Any = (), epilogue: Epilogue = PLAIN) -> Array:
-    """What the kernel for channels last makes of maps [N, C, *] and constants, in memory full of NaN; twice the same.
+    """What the kernel for channels last makes of maps [N, C, *] and constants, in memory full of NaN.
 
-    A residual is the last of the inputs, if the epilogue has one.
+    A residual is the last of the inputs, if the epilogue has one. The numbers are the same when the kernel is bound
+    to the arrays, and where inputs or the output are slices of larger arrays, if the kernel knows such.
     """
     own = inputs[:-1] if epilogue.residual else inputs
     types, known = [TensorType.of(a) for a in (*own, *constants)], [None] * len(own) + list(constants)
     maps = [last(a) for a in inputs]
+    arrays = [*maps[: len(own)], *constants, *maps[len(own) :]]
     result = op.infer(*types)
     assert isinstance(result, TensorType)
     n, channels, *sizes = result.dims
-    with patch.multiple(blocks, _BLOCK_BYTES=budget, _WORTH_SHARING=1), np.errstate(all="ignore"):
+    with patch.multiple(blocks, _BLOCK_BYTES=budget, _WORTH_SHARING=1):
         assert op.fits_channels_last(types, known)
         prepared = op.lower_channels_last(types, known, workers, "exact", epilogue)
-        workspace, made = allocate(prepared.workspace), []
-        for _ in range(2):
+
+    def poisoned(shape: tuple[int, ...]) -> Array:
+        return np.full(prod(shape) * result.dtype.itemsize, 0xFF, np.uint8).view(result.dtype).reshape(shape)
+
+    def made(given: list[Array], y: Array, nbytes: int) -> Array:
+        workspace = allocate(nbytes)
+        bound = prepared.bind and prepared.bind(given, [y], workspace)
+        for _ in range(2 if bound else 1):
             workspace.fill(0xFF)
-            bytes_of_result = np.full(result.nbytes, 0xFF, np.uint8)
-            made.append(bytes_of_result.view(result.dtype).reshape(n, *sizes, channels))
-            arrays = [*maps[: len(own)], *constants, *maps[len(own) :]]
-            prepared.run(arrays, [made[-1]], workspace)
-        np.testing.assert_array_equal(*made)
-    return np.moveaxis(made[0], -1, 1)
+            bound() if bound else prepared.run(given, [y], workspace)
+        return y
+
+    with np.errstate(all="ignore"):
+        y = poisoned((n, *sizes, channels))
+        workspace = allocate(prepared.workspace)
+        workspace.fill(0xFF)
+        prepared.run(arrays, [y], workspace)
+        np.testing.assert_array_equal(made(arrays, poisoned(y.shape), prepared.workspace), y)
+        if prepared.reads_slices:
+            sliced = [within(a) if a.ndim > 1 else a for a in arrays]
+            np.testing.assert_array_equal(made(sliced, poisoned(y.shape), prepared.workspace), y)
+        if prepared.slice_workspace is not None:
+            part = within(poisoned(y.shape))
+            np.testing.assert_array_equal(made(arrays, part, prepared.slice_workspace), y)
+            assert part.base is not None
+            assert (np.delete(part.base, np.s_[2:-1], -1).view(np.uint8) == 0xFF).all()
+    return np.moveaxis(y, -1, 1)
 
 
 @given(pools(), st.booleans(), SPECIAL, LAYOUTS, BUDGETS, WORKERS)

@@ -67,6 +67,8 @@ class Depthwise:
     """
 
     algorithm = "depthwise"
+    reads_slices = True
+    slice_workspace = None
 
     def __init__(self, g: Geometry, workers: int, weight: Array, epilogue: Epilogue = PLAIN) -> None:
         if len(g.out) == 1:
@@ -86,7 +88,7 @@ class Depthwise:
         self.bound = Bound(self._bind)
 
     def run(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> None:
-        """Computes y [N, *out, K], C-contiguous, of x [N, *sizes, C]."""
+        """Computes y [N, *out, K], C-contiguous, of x [N, *sizes, C], whose rows may be parts of longer ones."""
         self.program(x, b, residual, y, workspace)()
 
     def program(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> Program:

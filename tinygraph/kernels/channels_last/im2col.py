@@ -115,10 +115,17 @@ class Im2col:
         columns = 0 if self.direct else largest * g.groups * g.depth
         self.scratch = ((frame,), (columns,)) * len(self.teams)
         self.workspace = room(g.dtype, *self.scratch)
+        # Results that are no block of memory are finished before they go there.
+        self.results = ((largest, g.filters),) * len(self.teams)
+        self.reads_slices = not any(product.has_vectors for product in self.products)
+        self.slice_workspace = self.workspace + room(g.dtype, *self.results) if self.reads_slices else None
         self.bound = Bound(self._bind)
 
     def run(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> None:
-        """Computes y [N, *out, K], C-contiguous, of x [N, *sizes, C]."""
+        """Computes y [N, *out, K] of x [N, *sizes, C].
+
+        Rows of both may be parts of longer ones; where those of y are, it needs `slice_workspace`.
+        """
         self.program(x, b, residual, y, workspace)()
 
     def program(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> Program:
@@ -128,17 +135,25 @@ class Im2col:
         if self.direct:
             x = x.reshape(-1, self.g.channels)
         fillings = self.bound(workspace)
+        apart: Sequence[Array | None] = [None] * len(self.teams)
+        finishes = b is not None or self.epilogue != PLAIN
+        if not flat.flags.c_contiguous and finishes:
+            apart = list(carve(workspace[self.workspace :], self.g.dtype, *self.results))
         if self.divided:
-            return Program(self._divided(x, b, added, flat, fillings[0]))
+            return Program(self._divided(x, b, added, flat, fillings[0], apart[0]))
         (product,) = self.products
         phase = []
-        for team, fillings_of_team in zip(self.teams, fillings, strict=True):
+        for team, fillings_of_team, results in zip(self.teams, fillings, apart, strict=True):
             calls: list[Call] = []
             for block, filling in zip(team, fillings_of_team, strict=True):
                 place = self._place(block)
+                y = flat[place]
+                target = y if results is None else results[: len(y)]
                 calls += [] if filling is None else filling.calls(x)
-                calls += product.calls(self._matrix(x, place, filling), flat[place])
-                calls += self.finisher.calls(flat[place], b, None if added is None else added[place])
+                calls += product.calls(self._matrix(x, place, filling), target)
+                if finishes:
+                    calls += self.finisher.calls(target, b, None if added is None else added[place])
+                calls += [] if target is y else [partial(np.copyto, y, target)]
             phase.append(calls)
         return Program([phase])
 
@@ -149,21 +164,26 @@ class Im2col:
         residual: Array | None,
         y: Array,
         fillings: Sequence[Filling | None],
+        results: Array | None,
     ) -> list[list[list[Call]]]:
         phases: list[list[list[Call]]] = []
         for block, filling in zip(self.blocks, fillings, strict=True):
             place = self._place(block)
-            target, matrix = y[place], self._matrix(x, place, filling)
+            target = y[place] if results is None else results[: len(y[place])]
+            matrix = self._matrix(x, place, filling)
             added = None if residual is None else residual[place]
             rows = shares(len(target), self.workers if target.size >= _WORTH_SHARING else 1)
             parts = zip(self.products, self.filters, strict=True)
             if filling is not None:
                 first, rest = filling.divided(x, self.workers)
                 phases += [[first], rest]
-            phases += [
-                [product.calls(matrix, target[:, part]) for product, part in parts],
-                [self.finisher.calls(target[part], b, None if added is None else added[part]) for part in rows],
-            ]
+            phases.append([product.calls(matrix, target[:, part]) for product, part in parts])
+            if b is not None or self.epilogue != PLAIN:
+                phases.append(
+                    [self.finisher.calls(target[part], b, None if added is None else added[part]) for part in rows]
+                )
+            if results is not None:
+                phases.append([[partial(np.copyto, y[place][part], target[part])] for part in rows])
         return phases
 
     def _matrix(self, x: Array, place: slice, filling: Filling | None) -> Array:

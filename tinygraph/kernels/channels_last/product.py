@@ -78,6 +78,11 @@ class Product:
             self._parts.append(keep(("rest", width), rest)[:, np.newaxis])
         self.held = sum(parts.nbytes for parts in self._parts)
 
+    @property
+    def has_vectors(self) -> bool:
+        """Whether parts of the weight are vectors: the order in which BLAS sums then hangs on the strides of x, y."""
+        return any(parts.shape[-1] == 1 for parts in self._parts)
+
     def calls(self, x: Array, y: Array) -> list[Call]:
         """What computes y [rows, filters] of x [rows, depth]; rows of either may be parts of longer ones."""
         rows = len(x)
@@ -114,6 +119,7 @@ class GroupedProduct:
         groups, *_, filters = weight.shape
         self._weight = keep(("groups", groups), lambda: np.ascontiguousarray(weight)).reshape(groups, -1, filters)
         self.held = self._weight.nbytes
+        self.has_vectors = filters == 1
 
     def calls(self, x: Array, y: Array) -> list[Call]:
         """What computes y [rows, groups * filters] of x [groups, rows, depth]."""

@@ -237,6 +237,7 @@ class Winograd:
         self.g, self.tile = g, tile
         self.finisher = Finisher(epilogue, g.filters, g.dtype)
         self.algorithm = f"winograd{tile}"
+        self.reads_slices = True
         self.size = size = tile + _TAPS - 1
         self.tiles = tuple(-(-n // tile) for n in g.out)
         self.workers = workers = sharing(g, workers)
@@ -253,11 +254,11 @@ class Winograd:
         self.held = sum(w.nbytes for w in self.weights)
         self.teams = [self.bands] if self.divided else [self.bands[s] for s in shares(len(self.bands), workers)]
         self.scratch = tuple(self._shapes())
-        self.workspace = room(g.dtype, *self.scratch)
+        self.workspace = self.slice_workspace = room(g.dtype, *self.scratch)
         self.bound = Bound(self._bind)
 
     def run(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> None:
-        """Computes y [N, *out, K], C-contiguous, of x [N, *sizes, C]."""
+        """Computes y [N, *out, K] of x [N, *sizes, C]; rows of both may be parts of longer ones."""
         self.program(x, b, residual, y, workspace)()
 
     def program(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> Program:
