@@ -96,6 +96,7 @@ class SideBySide:
             Product(np.moveaxis(part, 1, -1).reshape(g.filters, -1), largest, partial(packed, part)) for part in by_row
         ]
         self.held = sum(product.held for product in self.products)
+        self.reads_slices = not any(product.has_vectors for product in self.products)
 
     def run(self, x: Array, b: Array | None, residual: Array | None, y: Array, workspace: Array) -> None:
         """Computes y [N, *sizes, C] of x [N, *out, K]; rows of both may be parts of longer ones."""
