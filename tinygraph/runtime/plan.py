@@ -42,16 +42,18 @@ class Memory:
             arrays of the caller are not counted.
         weights: parameters, buffers and constants that the graph reads, each once, and its state.
         workspace: what a call takes beyond these: scratch memory of prepared kernels, and gaps.
+        packed: weights once more, as kernels want to read them.
     """
 
     activations: int
     weights: int
     workspace: int
+    packed: int = 0
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.activations + self.weights + self.workspace
+        return self.activations + self.weights + self.workspace + self.packed
 
 
 class Plan:
@@ -102,8 +104,9 @@ class Plan:
             packed = lay_out(graph, sliced, _workspace(prepared, sliced), returned)
             if not _takes_more(packed, layout):
                 placement, layout = sliced, packed
-        held = sum({id(a): a.nbytes for a in arrays.values()}.values()) + sum(k.held for k in prepared.values())
-        self.memory = Memory(layout.activations, held, layout.total - layout.activations)
+        held = sum({id(a): a.nbytes for a in arrays.values()}.values())
+        packed = sum(kernel.held for kernel in prepared.values())
+        self.memory = Memory(layout.activations, held, layout.total - layout.activations, packed)
 
         slots = {v: i for i, v in enumerate(graph.values())}
         self.steps = steps(graph, placement, layout, prepared, checked, slots)

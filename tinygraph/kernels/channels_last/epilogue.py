@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -60,12 +60,16 @@ class Finisher:
         epilogue: what is done.
         filters: K.
         dtype: of the blocks.
+
+    Attributes:
+        held: bytes of the row that is made of a bias.
     """
 
     def __init__(self, epilogue: Epilogue, filters: int, dtype: np.dtype[Any]) -> None:
         self._biases = Bound(repeated)
+        self.held = max(_ROW // filters, 1) * filters * dtype.itemsize
         self._bounds = [
-            (ufunc, np.full(_ROW, bound, dtype))
+            (ufunc, _constant(bound, dtype))
             for ufunc, bound in ((np.maximum, epilogue.low), (np.minimum, epilogue.high))
             if bound is not None
         ]
@@ -86,6 +90,12 @@ class Finisher:
     def bounding(self, flat: Array) -> list[Call]:
         """What brings contiguous numbers between the bounds."""
         return [call for ufunc, row in self._bounds for call in along(ufunc, flat, row, 1, flat)]
+
+
+@cache
+def _constant(number: float, dtype: np.dtype[Any]) -> Array:
+    """A row of one number."""
+    return np.full(_ROW, number, dtype)
 
 
 def repeated(vector: Array) -> Array:

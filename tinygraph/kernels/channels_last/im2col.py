@@ -109,7 +109,7 @@ class Im2col:
             by_group = weight.reshape(g.groups, -1, *weight.shape[1:])
             by_tap = np.moveaxis(by_group, (2, 1), (-2, -1))  # [groups, *kernel, channels, filters]
             self.products = [GroupedProduct(by_tap, partial(packed, weight))]
-        self.held = sum(product.held for product in self.products)
+        self.held = sum(product.held for product in self.products) + self.finisher.held
         framed = not g.is_pointwise
         frame = max(prod(self._frame(block)) for block in self.blocks) if framed else 0
         columns = 0 if self.direct else largest * g.groups * g.depth
