@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kernels.channels_last.test_winograd import plain
@@ -29,6 +29,7 @@ from tinygraph.kernels.scratch import Array
     st.integers(1, 3),
     st.integers(1, 40),
 )
+@settings(deadline=None)
 def test_transformed(tile: int, channels: int, parts: int, width: int, workers: int, block: int) -> None:
     _, matrix, _ = matrices(tile)
     t = len(matrix)
