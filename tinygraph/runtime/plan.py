@@ -101,9 +101,9 @@ class Plan:
         joined = {} if checked or state else slices(graph, owner, prepared, returned)
         if joined:
             sliced = place(graph, owner, renewed.in_place, prepared, returned, joined)
-            packed = lay_out(graph, sliced, _workspace(prepared, sliced), returned)
-            if not _takes_more(packed, layout):
-                placement, layout = sliced, packed
+            fewer = lay_out(graph, sliced, _workspace(prepared, sliced), returned)
+            if not _takes_more(fewer, layout):
+                placement, layout = sliced, fewer
         held = sum({id(a): a.nbytes for a in arrays.values()}.values())
         packed = sum(kernel.held for kernel in prepared.values())
         self.memory = Memory(layout.activations, held, layout.total - layout.activations, packed)
