@@ -16,6 +16,7 @@ from tests.sessions import F32
 from tinygraph import nn, ops
 from tinygraph.ir import Array
 from tinygraph.runtime import session
+from tinygraph.runtime.evaluate import evaluate
 from tinygraph.runtime.session import Session
 
 
@@ -75,6 +76,36 @@ def test_weights_that_nobody_reads_any_more_are_gone_before_a_session_is_made(mo
     graph = loaded()
     assert tg.compile(graph) == "left"
     assert len(arrays) == 8
+
+
+class Turned(nn.Module):
+    """One weight that convolutions and transposed ones read, and that is reshaped."""
+
+    def __init__(self, channels: int, taps: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, (1, taps))
+
+    def forward(self, x: Any) -> Any:
+        w = self.conv.weight
+        channels, _, _, taps = w.shape
+        flat = ops.reshape(x, (x.shape[0], channels, -1))
+        return {
+            "transposed": ops.conv_transpose(x, w, stride=(1, taps)),
+            "conv": ops.conv(x, w),
+            "flat": ops.conv(flat, ops.reshape(w, (channels, channels, taps))),
+            "flat transposed": ops.conv_transpose(flat, ops.reshape(w, (channels, channels, taps)), stride=taps),
+        }
+
+
+@pytest.mark.parametrize("channels", [16, 192])
+@pytest.mark.parametrize("taps", [1, 2])
+@pytest.mark.parametrize("size", [6, 20])
+def test_one_weight_that_is_read_in_two_ways(channels: int, taps: int, size: int) -> None:
+    graph = tg.trace(Turned(channels, taps), tg.Spec((1, channels, size, size)))
+    x = np.random.default_rng(0).standard_normal((1, channels, size, size)).astype(F32)
+    wanted = evaluate(graph, {"x": x}, np.float64)
+    for name, y in tg.compile(graph, threads=2)(x).items():
+        np.testing.assert_allclose(y, wanted[name], rtol=0, atol=1e-5, err_msg=name)
 
 
 def allocated() -> int:

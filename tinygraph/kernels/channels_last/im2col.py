@@ -104,11 +104,12 @@ class Im2col:
         self.products: list[Product | GroupedProduct]
         if g.groups == 1:
             by_tap = np.moveaxis(weight, (1, 0), (-2, -1))  # [*kernel, channels, filters]
-            self.products = [Product(by_tap[..., f], largest, partial(packed, weight[f])) for f in self.filters]
+            parts = [by_tap[..., f] for f in self.filters]
+            self.products = [Product(part, largest, partial(packed, part)) for part in parts]
         else:
             by_group = weight.reshape(g.groups, -1, *weight.shape[1:])
             by_tap = np.moveaxis(by_group, (2, 1), (-2, -1))  # [groups, *kernel, channels, filters]
-            self.products = [GroupedProduct(by_tap, partial(packed, weight))]
+            self.products = [GroupedProduct(by_tap, partial(packed, by_tap))]
         self.held = sum(product.held for product in self.products) + self.finisher.held
         framed = not g.is_pointwise
         frame = max(prod(self._frame(block)) for block in self.blocks) if framed else 0

@@ -41,7 +41,8 @@ class Product:
     Args:
         weight: [..., filters], which never changes; the axes in front are the depth, in that order.
         rows: how many x has, at most.
-        keep: what is given a name and a function that makes an array of the weight, and returns that array.
+        keep: what is given a name and a function that makes an array of the weight, and returns that array. The name
+            tells all but the weight's numbers in their order.
 
     Attributes:
         held: bytes of the weight in parts, but not of what is a view of it.
@@ -59,7 +60,7 @@ class Product:
             width = min(_FILTERS, filters)
         else:
             # OpenBLAS packs it anyway, from rows of filters as fast as from any other order. Often that is a view.
-            found = keep("filters", lambda: np.ascontiguousarray(np.moveaxis(weight, -1, 0)))
+            found = keep(("filters", filters), lambda: np.ascontiguousarray(np.moveaxis(weight, -1, 0)))
             self._parts = [found.reshape(filters, depth).T[np.newaxis, np.newaxis]]
             self.held = 0 if np.may_share_memory(found, weight) else found.nbytes
             return
@@ -73,9 +74,9 @@ class Product:
             return np.ascontiguousarray(weight[..., whole:]).reshape(1, depth, -1)
 
         # [parts, 1, depth, filters of a part]: the 1 is for tiles of rows.
-        self._parts = [keep(("parts", width), equal)[:, np.newaxis]]
+        self._parts = [keep(("parts", filters, width), equal)[:, np.newaxis]]
         if whole < filters:
-            self._parts.append(keep(("rest", width), rest)[:, np.newaxis])
+            self._parts.append(keep(("rest", filters, width), rest)[:, np.newaxis])
         self.held = sum(parts.nbytes for parts in self._parts)
 
     @property

@@ -91,10 +91,8 @@ class SideBySide:
         largest = max(prod(rows_of(block)) for blocks in found for block in blocks) * prod(g.out[1:])
         self.product = (largest, prod(others) * g.channels)
         self.workspace = self.slice_workspace = room(g.dtype, *[self.product] * len(self.teams))
-        by_row = [weight[:, :, tap] for tap in range(rows)]
-        self.products = [
-            Product(np.moveaxis(part, 1, -1).reshape(g.filters, -1), largest, partial(packed, part)) for part in by_row
-        ]
+        by_row = [np.moveaxis(weight[:, :, tap], 1, -1) for tap in range(rows)]  # [filters, *others, channels]
+        self.products = [Product(part.reshape(g.filters, -1), largest, partial(packed, part)) for part in by_row]
         self.held = sum(product.held for product in self.products)
         self.reads_slices = not any(product.has_vectors for product in self.products)
 
