@@ -35,6 +35,7 @@ class Net(nn.Module):
         self.up = nn.ConvTranspose2d(32, 32, 2, 2)
         self.third = nn.Conv2d(32, 32, 1)
         self.second = nn.Conv2d(channels, 5, 1)
+        self.square = nn.Conv2d(6, 2, 6)
 
     def forward(self, x: Any) -> Any:
         return self.second(self.between(self, self.first(x)))
@@ -138,3 +139,8 @@ def test_a_map_whose_channels_come_first_is_read_anew_in_each_call() -> None:
     check(graph)
     graph = traced(lambda net, x: net.third(x) + ops.softmax(x, 1))
     check(graph)
+
+
+def test_a_constant_map_stays_as_it_is() -> None:
+    """The weight [2, 6, 6, 6] would fit either layout."""
+    check(traced(lambda net, x: net.first(net.square.weight) + x[:, :, :6, :6]))

@@ -95,7 +95,9 @@ def channels_last(graph: Graph, constants: Mapping[Value, Array], precision: Pre
 
 
 def _fits(node: Node, constants: Mapping[Value, Array]) -> bool:
-    return node.op.fits_channels_last(node.input_types, [constants.get(v) for v in node.inputs])
+    """Whether there is a kernel: its first input is a map, which a constant, left as it is, cannot be."""
+    known = [constants.get(v) for v in node.inputs]
+    return known[0] is None and node.op.fits_channels_last(node.input_types, known)
 
 
 class _Rewriting:
