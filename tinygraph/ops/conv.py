@@ -22,6 +22,7 @@ from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import Im2col, Pointwise
 from tinygraph.kernels.weight_grad import WeightGrad
 from tinygraph.ops.base import (
+    CALL,
     Exporter,
     Op,
     Precision,
@@ -201,6 +202,10 @@ class Conv(Convolution):
     def flops(self, inputs: Types, outputs: Types) -> int:
         """2 macs, and 1 per output element for the bias."""
         return 2 * self.macs(inputs, outputs) + (outputs[0].size if len(inputs) > 2 else 0)
+
+    def work(self, inputs: Types, outputs: Types) -> int:
+        """The plain kernel goes from tap to tap."""
+        return super().work(inputs, outputs) + CALL * prod(inputs[1].dims[2:])
 
     def kernel(self, x: Array, w: Array, *bias: Array) -> Array:
         return add_bias(taps.convolve(x, w, **self.attributes), bias)
