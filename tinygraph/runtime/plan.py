@@ -71,7 +71,7 @@ class Plan:
 
     Attributes:
         steps: in the order of the nodes. Those that `fuse` puts together are one step; a view of an
-            array that has a fixed place needs none.
+            array that has a fixed place needs none, nor does a joint whose inputs are computed in their places.
         memory: what a call needs.
         arena: bytes of the arena that it has.
     """

@@ -45,12 +45,8 @@ class Channelwise:
         self.held = sum(vector.nbytes + row.nbytes for _, vector, row in self.steps)
         self.finisher = Finisher(epilogue, self.channels, dtype)
 
-    def run(self, x: Array, residual: Array | None, y: Array) -> None:
-        """Computes y, C-contiguous, of x."""
-        self.program(x, residual, y)()
-
     def program(self, x: Array, residual: Array | None, y: Array) -> Program:
-        """The same for arrays that stay where they are."""
+        """What computes y, C-contiguous, of x, as often as it is called."""
         return Program([[self._calls(team, x, residual, y) for team in self.teams]])
 
     def _calls(self, team: Sequence[Block], x: Array, residual: Array | None, y: Array) -> list[Call]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.channels_last.program import Call, make
+from tinygraph.kernels.channels_last.program import Call
 from tinygraph.kernels.scratch import Array, Bound
 
 # NumPy is fastest on two arrays of one shape, or rows of so many numbers: shorter ones, and scalars, go through
@@ -73,10 +73,6 @@ class Finisher:
             for ufunc, bound in ((np.maximum, epilogue.low), (np.minimum, epilogue.high))
             if bound is not None
         ]
-
-    def finish(self, y: Array, bias: Array | None, residual: Array | None) -> None:
-        """Finishes a contiguous y [positions, K] in place."""
-        make(self.calls(y, bias, residual))
 
     def calls(self, y: Array, bias: Array | None, residual: Array | None) -> list[Call]:
         """What finishes a contiguous y [..., K] in place."""
