@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -45,6 +46,11 @@ class Geometry:
     def padded(self) -> tuple[int, ...]:
         """Spatial sizes with the padding."""
         return tuple(n + front + behind for n, (front, behind) in zip(self.sizes, self.padding, strict=True))
+
+    def reach(self, counts: Sequence[int]) -> tuple[int, ...]:
+        """How many positions of the padded input so many neighbouring windows meet, along each axis."""
+        axes = zip(counts, self.stride, self.kernel, self.dilation, strict=True)
+        return tuple((n - 1) * s + (k - 1) * d + 1 for n, s, k, d in axes)
 
     @property
     def is_padded(self) -> bool:

@@ -93,6 +93,21 @@ class Prepared:
     reads_slices: bool = False
     slice_workspace: int | None = None
 
+    @classmethod
+    def bound(
+        cls,
+        bind: Callable[[Sequence[Array], Sequence[Array], Array], Callable[[], None]],
+        workspace: int,
+        algorithm: str,
+        **others: Any,
+    ) -> Prepared:
+        """One that binds its arrays for every run."""
+
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
+            bind(inputs, outputs, workspace)()
+
+        return cls(run, workspace, algorithm, bind=bind, **others)
+
 
 class Op:
     """Base of all ops; see the module's docstring for the rules."""

@@ -152,20 +152,21 @@ def prepared(routine: Any) -> Prepared:
 def prepared_channels_last(routine: Any, bias: Array | None, epilogue: Epilogue) -> Prepared:
     """A routine that computes y from x, the bias and perhaps a residual, the channels of all of them last."""
 
-    def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
-        routine.run(inputs[0], bias, inputs[-1] if epilogue.residual else None, outputs[0], workspace)
-
     def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> Callable[[], None]:
         residual = inputs[-1] if epilogue.residual else None
+        arrays = inputs[0], bias, residual, outputs[0], workspace
         if not all(is_in_rows(a) for a in (inputs[0], residual) if a is not None):
-            return partial(run, inputs, outputs, workspace)  # rows of them are copies, of the numbers of today
-        program: Program = routine.program(inputs[0], bias, residual, outputs[0], workspace)
+            return partial(routine.run, *arrays)  # rows of them are copies, of the numbers of today
+        program: Program = routine.program(*arrays)
         return program
 
-    bound = bind if hasattr(routine, "program") else None
-    algorithm = routine.algorithm + epilogue.suffix
-    return Prepared(
-        run, routine.workspace, algorithm, routine.held, bound, routine.reads_slices, routine.slice_workspace
+    return Prepared.bound(
+        bind,
+        routine.workspace,
+        routine.algorithm + epilogue.suffix,
+        held=routine.held,
+        reads_slices=routine.reads_slices,
+        slice_workspace=routine.slice_workspace,
     )
 
 
@@ -176,8 +177,50 @@ def ranked(w: Tensor, axes: int) -> Tensor:
     return w
 
 
+@family
+class Weighing(Convolution):
+    """What convolution and its transpose have in common: y of x, a weight and perhaps a bias."""
+
+    arity = (2, 3)
+    traits = frozenset({"linear"})
+    anchors = finishes = True
+
+    def flops(self, inputs: Types, outputs: Types) -> int:
+        """2 macs, and 1 per output element for the bias."""
+        return 2 * self.macs(inputs, outputs) + (outputs[0].size if len(inputs) > 2 else 0)
+
+    def work(self, inputs: Types, outputs: Types) -> int:
+        """The plain kernels go from tap to tap."""
+        return super().work(inputs, outputs) + CALL * prod(inputs[1].dims[2:])
+
+    def planned(self, types: Types) -> Geometry | None:
+        """The convolution that is computed, or whose transpose is; None if there is no faster kernel for such types."""
+        raise NotImplementedError
+
+    def routine(self, g: Geometry, workers: int, weight: Array, epilogue: Epilogue, fast: bool) -> Any:
+        """What computes it for maps whose channels are last."""
+        raise NotImplementedError
+
+    def fits_channels_last(self, types: Types, constants: Sequence[Array | None]) -> bool:
+        return self.planned(types) is not None and all(c is not None for c in constants[1:])
+
+    def lower_channels_last(
+        self,
+        types: Types,
+        constants: Sequence[Array | None],
+        workers: int,
+        precision: Precision,
+        epilogue: Epilogue,
+    ) -> Prepared:
+        g, weight, *bias = self.planned(types), *constants[1:]
+        assert g is not None
+        assert weight is not None
+        routine = self.routine(g, workers, weight, epilogue, precision == "fast")
+        return prepared_channels_last(routine, bias[0] if bias else None, epilogue)
+
+
 @register
-class Conv(Convolution):
+class Conv(Weighing):
     """y[n, k, o] = b[k] + sum over c, t of w[k, c, t] x[n, c, o stride + t dilation - padding].
 
     x [N, C, *spatial], w [K, C / groups, *kernel], b [K] -> y [N, K, *out].
@@ -185,9 +228,6 @@ class Conv(Convolution):
 
     name = "conv"
     onnx = ("Conv",)
-    arity = (2, 3)
-    traits = frozenset({"linear"})
-    anchors = finishes = True
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         floating(x, w, *bias)
@@ -199,43 +239,21 @@ class Conv(Convolution):
         """(C / groups) prod(kernel) per output element."""
         return outputs[0].size * prod(inputs[1].dims[1:])
 
-    def flops(self, inputs: Types, outputs: Types) -> int:
-        """2 macs, and 1 per output element for the bias."""
-        return 2 * self.macs(inputs, outputs) + (outputs[0].size if len(inputs) > 2 else 0)
-
-    def work(self, inputs: Types, outputs: Types) -> int:
-        """The plain kernel goes from tap to tap."""
-        return super().work(inputs, outputs) + CALL * prod(inputs[1].dims[2:])
-
     def kernel(self, x: Array, w: Array, *bias: Array) -> Array:
         return add_bias(taps.convolve(x, w, **self.attributes), bias)
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
-        g = self._planned(types)
+        g = self.planned(types)
         if g is None:
             return None
         return prepared(Pointwise(g, workers) if g.is_pointwise else Im2col(g, workers))
 
-    def _planned(self, types: Types) -> Geometry | None:
+    def planned(self, types: Types) -> Geometry | None:
         x, w, *bias = types
         return self.geometry(x, self.infer(x, w, *bias), w.dims[2:])
 
-    def fits_channels_last(self, types: Types, constants: Sequence[Array | None]) -> bool:
-        return self._planned(types) is not None and all(c is not None for c in constants[1:])
-
-    def lower_channels_last(
-        self,
-        types: Types,
-        constants: Sequence[Array | None],
-        workers: int,
-        precision: Precision,
-        epilogue: Epilogue,
-    ) -> Prepared:
-        g, weight, *bias = self._planned(types), *constants[1:]
-        assert g is not None
-        assert weight is not None
-        routine = channels_last.convolution(g, workers, weight, epilogue, precision == "fast")
-        return prepared_channels_last(routine, bias[0] if bias else None, epilogue)
+    def routine(self, g: Geometry, workers: int, weight: Array, epilogue: Epilogue, fast: bool) -> Any:
+        return channels_last.convolution(g, workers, weight, epilogue, fast)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         from tinygraph.ops.conv_transpose import ConvTranspose

@@ -15,9 +15,7 @@ from tinygraph.kernels.channels_last.epilogue import Epilogue
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.phases import Phases, PointwiseTranspose
 from tinygraph.ops.base import (
-    CALL,
     Exporter,
-    Precision,
     Prepared,
     Tensor,
     Types,
@@ -29,13 +27,12 @@ from tinygraph.ops.base import (
 )
 from tinygraph.ops.conv import (
     Conv,
-    Convolution,
     ConvWeightGrad,
+    Weighing,
     add_bias,
     check_bias,
     onnx_axes,
     prepared,
-    prepared_channels_last,
     sum_to_channels,
 )
 from tinygraph.ops.windows import onnx_padding, pads, per_axis, transposed_sizes
@@ -46,7 +43,7 @@ _MOST_PHASES = 1024  # of a prepared kernel: behind that, most of them have no t
 
 
 @register
-class ConvTranspose(Convolution):
+class ConvTranspose(Weighing):
     """y[n, c, i stride + t dilation - padding] = b[c] + sum over k, i, t of w[k, c, t] x[n, k, i].
 
     x [N, K, *spatial], w [K, C / groups, *kernel], b [C] -> y [N, C, *output_size]: what a
@@ -56,9 +53,6 @@ class ConvTranspose(Convolution):
 
     name = "conv_transpose"
     onnx = ("ConvTranspose",)
-    arity = (2, 3)
-    traits = frozenset({"linear"})
-    anchors = finishes = True
     output_size: tuple[Dim, ...] = field(kw_only=True)
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
@@ -79,45 +73,26 @@ class ConvTranspose(Convolution):
         """(C / groups) prod(kernel) per input element."""
         return inputs[0].size * prod(inputs[1].dims[1:])
 
-    def flops(self, inputs: Types, outputs: Types) -> int:
-        """2 macs, and 1 per output element for the bias."""
-        return 2 * self.macs(inputs, outputs) + (outputs[0].size if len(inputs) > 2 else 0)
-
-    def work(self, inputs: Types, outputs: Types) -> int:
-        """The kernels go from tap to tap."""
-        return super().work(inputs, outputs) + CALL * prod(inputs[1].dims[2:])
-
     def kernel(self, x: Array, w: Array, *bias: Array) -> Array:
         return add_bias(taps.spread(x, w, TensorType(self.output_size).dims, **self.attributes), bias)
 
     def lower(self, types: Types, constants: Sequence[Array | None], workers: int) -> Prepared | None:
-        g = self._planned(types)
+        g = self.planned(types)
         if g is None:
             return None
         return prepared(PointwiseTranspose(g, workers) if g.is_dense else Phases(g, workers))
 
-    def _planned(self, types: Types) -> Geometry | None:
+    def planned(self, types: Types) -> Geometry | None:
         x, w, *bias = types
         g = self.geometry(self.infer(x, w, *bias), x, w.dims[2:])
         return None if g is None or prod(map(min, g.stride, g.sizes)) > _MOST_PHASES else g
 
-    def fits_channels_last(self, types: Types, constants: Sequence[Array | None]) -> bool:
-        g = self._planned(types)
-        return g is not None and transpose.fits(g) and all(c is not None for c in constants[1:])
+    def routine(self, g: Geometry, workers: int, weight: Array, epilogue: Epilogue, fast: bool) -> Any:
+        return transpose.transposed(g, workers, weight, epilogue, fast)
 
-    def lower_channels_last(
-        self,
-        types: Types,
-        constants: Sequence[Array | None],
-        workers: int,
-        precision: Precision,
-        epilogue: Epilogue,
-    ) -> Prepared:
-        g, weight, *bias = self._planned(types), *constants[1:]
-        assert g is not None
-        assert weight is not None
-        routine = transpose.transposed(g, workers, weight, epilogue, precision == "fast")
-        return prepared_channels_last(routine, bias[0] if bias else None, epilogue)
+    def fits_channels_last(self, types: Types, constants: Sequence[Array | None]) -> bool:
+        g = self.planned(types)
+        return g is not None and transpose.fits(g) and super().fits_channels_last(types, constants)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         x, w, *bias = inputs

@@ -150,10 +150,8 @@ class BatchNorm(Op):
         def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> Program:
             return routine.program(inputs[0], inputs[-1] if epilogue.residual else None, outputs[0])
 
-        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
-            bind(inputs, outputs, workspace)()
-
-        return Prepared(run, 0, _algorithm(steps) + epilogue.suffix, routine.held, bind, reads_slices=True)
+        algorithm = _algorithm(steps) + epilogue.suffix
+        return Prepared.bound(bind, 0, algorithm, held=routine.held, reads_slices=True)
 
     def vjp(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         x, gamma, _, mean, var = inputs

@@ -147,10 +147,7 @@ class Pool(Op):
         def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> Program:
             return pool.program(inputs[0], outputs[0], workspace)
 
-        def run(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array) -> None:
-            bind(inputs, outputs, workspace)()
-
-        return Prepared(run, pool.workspace, "separable", 0, bind, True, pool.workspace)
+        return Prepared.bound(bind, pool.workspace, "separable", reads_slices=True, slice_workspace=pool.workspace)
 
     @property
     def attributes(self) -> dict[str, Any]:

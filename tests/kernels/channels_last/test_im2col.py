@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.kernels.test_convolution import BUDGETS, LAYOUTS, WORKERS, attributes, geometries, numbers
 from tinygraph.kernels import im2col as channels_first
 from tinygraph.kernels import taps
-from tinygraph.kernels.channels_last import im2col
+from tinygraph.kernels.channels_last import blocks, im2col
 from tinygraph.kernels.channels_last.epilogue import Epilogue
 from tinygraph.kernels.channels_last.im2col import Im2col
 from tinygraph.kernels.geometry import Geometry
@@ -81,8 +81,12 @@ def test_convolution(g: Geometry, budget: int, workers: int, layout: str, epilog
     b = numbers((g.filters,), 3) if data.draw(st.booleans()) else None
     residual = numbers((g.batch, g.filters, *g.out), 4) if epilogue.residual else None
     few = data.draw(st.sampled_from([0, 1 << 30]))  # workers share the positions, or the filters
-    sizes = {"_BLOCK_BYTES": budget, "_FEWEST_POSITIONS": 1, "_FEW_POSITIONS": few, "_SMALL_WEIGHT": 0}
-    with patch.multiple(im2col, **sizes), patch.object(channels_first, "_WORTH_SHARING", 1):
+    sizes = {"_FEWEST_POSITIONS": 1, "_FEW_POSITIONS": few, "_SMALL_WEIGHT": 0}
+    with (
+        patch.multiple(im2col, **sizes),
+        patch.object(blocks, "_BLOCK_BYTES", budget),
+        patch.object(channels_first, "_WORTH_SHARING", 1),
+    ):
         found = ran(Im2col(g, workers, w, epilogue), g, x, b, residual)
     wanted = finished(taps.convolve(x, w, **attributes(g)), b, residual, epilogue)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tinygraph.kernels.channels_last.im2col import Block
+from dataclasses import dataclass
+
 from tinygraph.kernels.workers import shares
 
 # What a block reads and makes at any one time should stay in the second-level cache of a core (1 to 2 MiB), ...
@@ -11,12 +12,28 @@ _BLOCK_BYTES = 1 << 21
 _WORTH_SHARING = 1 << 18  # numbers
 
 
+@dataclass(frozen=True)
+class Block:
+    """Some rows, along the first spatial axis, of some images: all rows, or those of one image.
+
+    Of a map; or of the tiles of one, which may be some rows of several images.
+    """
+
+    images: slice
+    rows: slice
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many images and rows."""
+        return self.images.stop - self.images.start, self.rows.stop - self.rows.start
+
+
 def worth(numbers: int, workers: int) -> int:
     """How many threads maps of so many numbers are worth, where each is met a few times."""
     return workers if numbers >= _WORTH_SHARING else 1
 
 
-def teams(batch: int, rows: int, bytes_of_row: int, workers: int) -> list[list[Block]]:
+def teams(batch: int, rows: int, bytes_of_row: int, workers: int, fewest: int = 1) -> list[list[Block]]:
     """The blocks that each thread does, one after the other.
 
     Args:
@@ -24,8 +41,9 @@ def teams(batch: int, rows: int, bytes_of_row: int, workers: int) -> list[list[B
         rows: of each of them, along the first spatial axis.
         bytes_of_row: what is read, made and kept in between for one.
         workers: threads that may be used.
+        fewest: rows of a block, if there are so many.
     """
-    fitting = max(_BLOCK_BYTES // bytes_of_row, 1)
+    fitting = max(_BLOCK_BYTES // bytes_of_row, fewest)
     if fitting >= rows and batch >= workers:
         images = -(-batch // (fitting // rows))
         found = [Block(n, slice(0, rows)) for n in shares(batch, _multiple(images, workers))]
@@ -34,11 +52,6 @@ def teams(batch: int, rows: int, bytes_of_row: int, workers: int) -> list[list[B
         parts = parts if batch % workers == 0 else _multiple(parts, workers)
         found = [Block(slice(n, n + 1), r) for n in range(batch) for r in shares(rows, parts)]
     return [found[share] for share in shares(len(found), workers)]
-
-
-def rows_of(block: Block) -> tuple[int, int]:
-    """How many images and rows."""
-    return block.images.stop - block.images.start, block.rows.stop - block.rows.start
 
 
 def _multiple(count: int, of: int) -> int:

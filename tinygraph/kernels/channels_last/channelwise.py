@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.channels_last.blocks import teams, worth
+from tinygraph.kernels.channels_last.blocks import Block, teams, worth
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher, along, repeated
-from tinygraph.kernels.channels_last.im2col import Block
 from tinygraph.kernels.channels_last.program import Call, Program
 from tinygraph.kernels.scratch import Array
 

@@ -7,20 +7,19 @@ long as the repeated weight.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import prod
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tinygraph.kernels.channels_last.blocks import rows_of, teams
+from tinygraph.kernels.channels_last.blocks import Block, teams
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
-from tinygraph.kernels.channels_last.im2col import Block
+from tinygraph.kernels.channels_last.frame import Frame, framed
 from tinygraph.kernels.channels_last.program import Call, Program
 from tinygraph.kernels.geometry import Geometry
-from tinygraph.kernels.scratch import Array, Bound, Index, carve, room
+from tinygraph.kernels.scratch import Array, Bound, carve, room
 
 # Runs of fewer numbers are slow, those of many more do not stay in the first-level cache.
 _RUN = 512
@@ -33,27 +32,6 @@ _FILTERS_OF_CHANNEL = 4
 def pays(g: Geometry) -> bool:
     """Whether this is the fastest routine for a convolution."""
     return g.groups == g.channels > 1 and g.filters <= _FILTERS_OF_CHANNEL * g.channels
-
-
-@dataclass(frozen=True)
-class Filling:
-    """How a block of the input is brought into scratch memory, as views of that.
-
-    Attributes:
-        index: the part of x [N, *sizes, C, 1] that is met.
-        borders: what is set to zero, around ...
-        inside: ... where that part goes, [n, *sizes, C, filters of a channel].
-        windows: what the taps meet, [n, *lines of the result, runs, *kernel, run].
-    """
-
-    index: Index
-    borders: Sequence[Array]
-    inside: Array
-    windows: Array
-
-    def calls(self, x: Array) -> list[Call]:
-        """What brings a part of x there."""
-        return [*(partial(border.fill, 0) for border in self.borders), partial(np.copyto, self.inside, x[self.index])]
 
 
 class Depthwise:
@@ -83,7 +61,7 @@ class Depthwise:
         if g.batch * g.positions * g.filters * g.depth < _WORTH_SHARING:
             workers = 1
         self.teams = teams(g.batch, g.out[0], row, workers)
-        self.scratch = ((max(prod(self._frame(*rows_of(block))) for team in self.teams for block in team),),)
+        self.scratch = ((max(prod(self._frame(*block.shape)) for team in self.teams for block in team),),)
         self.workspace = room(g.dtype, *self.scratch * len(self.teams))
         self.bound = Bound(self._bind)
 
@@ -100,11 +78,11 @@ class Depthwise:
         phase = []
         for team, fillings in zip(self.teams, self.bound(workspace), strict=True):
             calls: list[Call] = []
-            for block, filling in zip(team, fillings, strict=True):
+            for block, (frame, windows) in zip(team, fillings, strict=True):
                 place = block.images, block.rows
                 target = y[place]
-                calls += filling.calls(x)
-                calls.append(self._products(filling.windows, target.reshape(*self._runs(block), -1)))
+                calls += frame.calls(x)
+                calls.append(self._products(windows, target.reshape(*self._runs(block), -1)))
                 calls += self.finisher.calls(target, b, None if residual is None else residual[place])
             phase.append(calls)
         return Program([phase])
@@ -117,27 +95,21 @@ class Depthwise:
 
     def _frame(self, images: int, rows: int) -> tuple[int, ...]:
         """The part of the padded input that a block's windows meet, [n, *sizes, K]."""
-        g = self.g
-        axes = zip((rows, *g.out[1:]), g.stride, g.kernel, g.dilation, strict=True)
-        return images, *((n - 1) * s + (k - 1) * d + 1 for n, s, k, d in axes), g.filters
+        return images, *self.g.reach((rows, *self.g.out[1:])), self.g.filters
 
-    def _bind(self, workspace: Array) -> list[list[Filling]]:
+    def _bind(self, workspace: Array) -> list[list[tuple[Frame, Array]]]:
         memory = carve(workspace, self.g.dtype, *self.scratch * len(self.teams))
         return [[self._filling(block, part) for block in team] for team, part in zip(self.teams, memory, strict=True)]
 
-    def _filling(self, block: Block, memory: Array) -> Filling:
-        g, shape = self.g, self._frame(*rows_of(block))
+    def _filling(self, block: Block, memory: Array) -> tuple[Frame, Array]:
+        """A block of the input, [n, *sizes, C, filters of a channel], and windows of it.
+
+        These are what the taps meet, [n, *lines of the result, runs, *kernel, run].
+        """
+        g, shape = self.g, self._frame(*block.shape)
         frame = memory[: prod(shape)].reshape(shape)
         starts = [-front for front, _ in g.padding]
         starts[0] += block.rows.start * g.stride[0]
-        index, borders, inside = [block.images], [], frame
-        for axis, (start, count, size) in enumerate(zip(starts, shape[1:], g.sizes, strict=False), 1):
-            first = min(max(-start, 0), count)
-            stop = max(first, min(size - start, count))
-            before: Index = (slice(None),) * axis
-            borders += [inside[(*before, slice(0, first))], inside[(*before, slice(stop, count))]]
-            inside = inside[(*before, slice(first, stop))]
-            index.append(slice(start + first, start + stop))
         image, *lines, number = frame.strides
         steps = [line * s for line, s in zip(lines, g.stride, strict=True)]
         taps = [line * d for line, d in zip(lines, g.dilation, strict=True)]
@@ -147,12 +119,13 @@ class Depthwise:
             (image, *steps[:-1], steps[-1] * self.times, *taps, number),
             writeable=False,
         )
-        inside = inside.reshape(*inside.shape[:-1], g.channels, g.filters // g.channels)
-        return Filling(tuple(index), [border for border in borders if border.size], inside, windows)
+        part = framed(frame, block.images, starts, g.sizes)
+        by_channel = part.inside.reshape(*part.inside.shape[:-1], g.channels, g.filters // g.channels)
+        return replace(part, inside=by_channel), windows
 
     def _runs(self, block: Block) -> tuple[int, ...]:
         """Runs of a block's results: images, lines, runs of a line."""
-        return *rows_of(block), *self.g.out[1:-1], self.g.out[-1] // self.times
+        return *block.shape, *self.g.out[1:-1], self.g.out[-1] // self.times
 
 
 def _flat(g: Geometry) -> Geometry:

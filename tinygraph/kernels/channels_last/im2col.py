@@ -10,7 +10,9 @@ from math import prod
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from tinygraph.kernels.channels_last.blocks import Block, teams
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
+from tinygraph.kernels.channels_last.frame import Frame, framed
 from tinygraph.kernels.channels_last.product import GroupedProduct, Product
 from tinygraph.kernels.channels_last.program import Call, Program
 from tinygraph.kernels.geometry import Geometry
@@ -19,9 +21,7 @@ from tinygraph.kernels.packed import packed
 from tinygraph.kernels.scratch import Array, Bound, Index, carve, room
 from tinygraph.kernels.workers import shares
 
-# Windows and results of a block should stay in the second-level cache of a core (1 to 2 MiB), ...
-_BLOCK_BYTES = 1 << 21
-# ... but a weight is packed for each block: there should be enough positions for that.
+# A weight is packed for each block: there should be enough positions for that.
 _FEWEST_POSITIONS = 192
 # Where workers would have fewer positions each, and the weight is not small, they divide the filters.
 _FEW_POSITIONS = 128
@@ -31,30 +31,19 @@ _WORTH_SHARING = 1 << 17
 
 
 @dataclass(frozen=True)
-class Block:
-    """Some whole images, or some rows of one image."""
-
-    images: slice
-    rows: slice
-
-
-@dataclass(frozen=True)
 class Filling:
     """How windows become rows of a matrix, as views of scratch memory.
 
     Attributes:
-        index: the part of x [N, *sizes, C] that is met.
-        borders: memory that is set to zero, around ...
-        inside: ... where that part goes; None if it goes to the columns directly.
-        windows: what the windows meet, [n, rows, *out, *kernel, groups, 1], each element all channels of a group.
+        frame: the part of x [N, *sizes, C] that is met, unless the columns are copied from x itself.
+        windows: what they meet of the frame, [n, rows, *out, *kernel, groups, 1], each element all channels of a group;
+            or where they are in x.
         columns: where they go, with the same axes; from the input directly with C in place of the last two.
         matrix: the same memory, [groups, positions, depth].
     """
 
-    index: Index
-    borders: Sequence[Array]
-    inside: Array | None
-    windows: Array | None
+    frame: Frame | None
+    windows: Array | Index
     columns: Array
     matrix: Array
 
@@ -65,13 +54,8 @@ class Filling:
 
     def divided(self, x: Array, workers: int) -> tuple[list[Call], list[list[Call]]]:
         """The same in two phases: for one worker, then for several."""
-        part = x[self.index]
-        first: list[Call] = []
-        if self.inside is None or self.windows is None:
-            source: Array = part.reshape(self.columns.shape)
-        else:
-            first = [*(partial(border.fill, 0) for border in self.borders), partial(np.copyto, self.inside, part)]
-            source = self.windows
+        first = [] if self.frame is None else self.frame.calls(x)
+        source: Array = x[self.windows].reshape(self.columns.shape) if isinstance(self.windows, tuple) else self.windows
         rows = [(slice(None), row) for row in shares(self.columns.shape[1], workers)]
         rest: list[list[Call]] = [[partial(np.copyto, self.columns[row], source[row])] for row in rows]
         return first, rest
@@ -98,9 +82,12 @@ class Im2col:
         )
         self.filters = shares(g.filters, workers if self.divided else 1)
         self.direct = g.is_dense and g.groups == 1
-        self.blocks = self._blocks(1 if self.divided else workers)
-        self.teams = [self.blocks] if self.divided else [self.blocks[s] for s in shares(len(self.blocks), workers)]
-        largest = max(map(self._positions, self.blocks))
+        row = prod(g.out[1:])
+        bytes_of_row = row * (g.groups * g.depth + g.filters) * g.dtype.itemsize
+        fewest = -(-_FEWEST_POSITIONS // row)
+        self.teams = teams(g.batch, g.out[0], bytes_of_row, 1 if self.divided else workers, fewest)
+        blocks = [block for team in self.teams for block in team]
+        largest = max(prod(block.shape) for block in blocks) * row
         self.products: list[Product | GroupedProduct]
         if g.groups == 1:
             by_tap = np.moveaxis(weight, (1, 0), (-2, -1))  # [*kernel, channels, filters]
@@ -111,8 +98,7 @@ class Im2col:
             by_tap = np.moveaxis(by_group, (2, 1), (-2, -1))  # [groups, *kernel, channels, filters]
             self.products = [GroupedProduct(by_tap, partial(packed, by_tap))]
         self.held = sum(product.held for product in self.products) + self.finisher.held
-        framed = not g.is_pointwise
-        frame = max(prod(self._frame(block)) for block in self.blocks) if framed else 0
+        frame = 0 if g.is_pointwise else max(prod(self._frame(block)) for block in blocks)
         columns = 0 if self.direct else largest * g.groups * g.depth
         self.scratch = ((frame,), (columns,)) * len(self.teams)
         self.workspace = room(g.dtype, *self.scratch)
@@ -168,7 +154,7 @@ class Im2col:
         results: Array | None,
     ) -> list[list[list[Call]]]:
         phases: list[list[list[Call]]] = []
-        for block, filling in zip(self.blocks, fillings, strict=True):
+        for block, filling in zip(*self.teams, fillings, strict=True):
             place = self._place(block)
             target = y[place] if results is None else results[: len(y[place])]
             matrix = self._matrix(x, place, filling)
@@ -194,39 +180,16 @@ class Im2col:
             return part
         return filling.matrix if self.g.groups > 1 else filling.matrix[0]
 
-    def _blocks(self, workers: int) -> list[Block]:
-        g = self.g
-        rows = g.out[0]
-        row = prod(g.out[1:])
-        bytes_of_row = row * (g.groups * g.depth + g.filters) * g.dtype.itemsize
-        fitting = max(_BLOCK_BYTES // bytes_of_row, -(-_FEWEST_POSITIONS // row), 1)
-        if fitting >= rows and g.batch >= workers:
-            images = -(-g.batch // (fitting // rows))
-            images = -(-images // workers) * workers
-            return [Block(n, slice(0, rows)) for n in shares(g.batch, images)]
-        parts = -(-rows // fitting)
-        if g.batch < workers:
-            parts = -(-parts // workers) * workers
-        return [Block(slice(n, n + 1), r) for n in range(g.batch) for r in shares(rows, parts)]
-
-    def _positions(self, block: Block) -> int:
-        rows = block.rows.stop - block.rows.start
-        return int((block.images.stop - block.images.start) * rows * prod(self.g.out[1:]))
-
     def _place(self, block: Block) -> slice:
         """Where its positions are among all."""
         row = prod(self.g.out[1:])
         start = (block.images.start * self.g.out[0] + block.rows.start) * row
-        return slice(start, start + self._positions(block))
+        return slice(start, start + prod(block.shape) * row)
 
     def _frame(self, block: Block) -> tuple[int, ...]:
         """The part of the padded input that a block's windows meet, [n, *sizes, channels]."""
-        g = self.g
-        counts = (block.rows.stop - block.rows.start, *g.out[1:])
-        reach = [
-            (n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(counts, g.stride, g.kernel, g.dilation, strict=True)
-        ]
-        return block.images.stop - block.images.start, *reach, g.channels
+        images, rows = block.shape
+        return images, *self.g.reach((rows, *self.g.out[1:])), self.g.channels
 
     def _bind(self, workspace: Array) -> list[list[Filling | None]]:
         memory = carve(workspace, self.g.dtype, *self.scratch)
@@ -238,9 +201,10 @@ class Im2col:
 
     def _filling(self, block: Block, frame: Array, columns: Array) -> Filling:
         g = self.g
-        n, positions = block.images.stop - block.images.start, self._positions(block)
+        n, rows = block.shape
+        counts = (rows, *g.out[1:])
+        positions = n * prod(counts)
         matrix = columns[: g.groups * positions * g.depth].reshape(g.groups, positions, g.depth)
-        counts = (block.rows.stop - block.rows.start, *g.out[1:])
         taken = matrix.reshape(g.groups, n, *counts, *g.kernel, g.channels // g.groups)
         taken = np.moveaxis(taken, 0, -2)  # [n, *counts, *kernel, groups, channels]
         starts = [-front for front, _ in g.padding]
@@ -250,21 +214,12 @@ class Im2col:
             steps = [slice(a, e, s) for a, e, s in zip(starts, ends, g.stride, strict=True)]
             index: Index = (block.images, *steps)
             taps = tuple(range(1 + len(counts), 1 + 2 * len(counts)))
-            return Filling(index, (), None, None, taken.squeeze(taps), matrix)
+            return Filling(None, index, taken.squeeze(taps), matrix)
         shape = self._frame(block)
-        framed = frame[: prod(shape)].reshape(shape)
-        met = [
-            slice(max(a, 0), max(a, 0, min(a + r, size)))
-            for a, r, size in zip(starts, shape[1:], g.sizes, strict=False)
-        ]
-        at = [slice(m.start - a, m.stop - a) for m, a in zip(met, starts, strict=True)]
-        borders = []
-        for axis, (place, size) in enumerate(zip(at, shape[1:], strict=False)):
-            before: Index = (slice(None), *at[:axis])
-            borders += [framed[(*before, slice(0, place.start))], framed[(*before, slice(place.stop, size))]]
-        image, *lines, channel = framed.strides
+        memory = frame[: prod(shape)].reshape(shape)
+        image, *lines, channel = memory.strides
         windows = as_strided(
-            framed,
+            memory,
             (n, *counts, *g.kernel, g.groups, g.channels // g.groups),
             (
                 image,
@@ -277,11 +232,5 @@ class Im2col:
         )
         # NumPy copies large elements much faster than short runs of small ones.
         whole = np.dtype((np.void, windows.shape[-1] * g.dtype.itemsize))
-        return Filling(
-            (block.images, *met),
-            [b for b in borders if b.size],
-            framed[(slice(None), *at)],
-            windows.view(whole),
-            taken.view(whole),
-            matrix,
-        )
+        part = framed(memory, block.images, starts, g.sizes)
+        return Filling(part, windows.view(whole), taken.view(whole), matrix)

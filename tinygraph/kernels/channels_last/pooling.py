@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.channels_last.blocks import rows_of, teams, worth
-from tinygraph.kernels.channels_last.im2col import Block
+from tinygraph.kernels.channels_last.blocks import Block, teams, worth
 from tinygraph.kernels.channels_last.program import Call, Program
 from tinygraph.kernels.pooling import Run, reducing, reducing_rows, runs
 from tinygraph.kernels.scratch import Array, carve, room
@@ -75,7 +74,7 @@ class Pooling:
         row = stride[0] * prod(sizes[1:]) * channels + sum(map(prod, shapes)) + prod(counts[1:]) * channels
         found = teams(samples, counts[0], row * dtype.itemsize, worth(prod(shape), workers))
         self.teams = [[(block, _windows(first, block)) for block in team] for team in found]
-        self.rows = max(prod(rows_of(block)) for team in found for block in team)
+        self.rows = max(prod(block.shape) for team in found for block in team)
         self.scratch = tuple((self.rows, *shape) for shape in shapes)
         self.workspace = room(dtype, *self.scratch * len(found))
 
@@ -124,4 +123,4 @@ class Pooling:
 def _windows(axis: tuple[int, ...], block: Block) -> list[Run]:
     """The windows of the first axis for the rows of a block."""
     size, _, kernel, stride, dilation, front = axis
-    return runs(size, rows_of(block)[1], kernel, stride, dilation, front - block.rows.start * stride)
+    return runs(size, block.shape[1], kernel, stride, dilation, front - block.rows.start * stride)

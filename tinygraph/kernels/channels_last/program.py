@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-
-import numpy as np
+from itertools import pairwise
 
 from tinygraph.kernels.scratch import Array
 from tinygraph.kernels.workers import together
@@ -42,4 +41,5 @@ def make(calls: Sequence[Call]) -> None:
 
 def is_in_rows(x: Array) -> bool:
     """Whether a map [N, *sizes, C] can be seen as rows [positions, C] without a copy."""
-    return np.may_share_memory(x.reshape(-1, x.shape[-1]), x)
+    axes = [(size, stride) for size, stride in zip(x.shape[:-1], x.strides, strict=False) if size > 1]
+    return all(outer == size * stride for (_, outer), (size, stride) in pairwise(axes))

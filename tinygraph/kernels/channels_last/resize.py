@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.channels_last.blocks import teams, worth
-from tinygraph.kernels.channels_last.im2col import Block
+from tinygraph.kernels.channels_last.blocks import Block, teams, worth
 from tinygraph.kernels.interpolation import Taps
 from tinygraph.kernels.resize import Resized
 from tinygraph.kernels.scratch import Array, carve, room

@@ -14,9 +14,8 @@ from math import prod
 import numpy as np
 
 from tinygraph.kernels.channels_last import Routine, convolution
-from tinygraph.kernels.channels_last.blocks import rows_of, teams
+from tinygraph.kernels.channels_last.blocks import Block, teams
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
-from tinygraph.kernels.channels_last.im2col import Block
 from tinygraph.kernels.channels_last.product import Product
 from tinygraph.kernels.channels_last.program import Call, Program
 from tinygraph.kernels.geometry import Geometry
@@ -88,7 +87,7 @@ class SideBySide:
         found = teams(g.batch, g.out[0], row * g.dtype.itemsize, 1 if divided else workers)
         taps = shares(rows, workers if divided else 1)
         self.teams = [(blocks, range(rows)[part]) for blocks in found for part in taps]
-        largest = max(prod(rows_of(block)) for blocks in found for block in blocks) * prod(g.out[1:])
+        largest = max(prod(block.shape) for blocks in found for block in blocks) * prod(g.out[1:])
         self.product = (largest, prod(others) * g.channels)
         self.workspace = self.slice_workspace = room(g.dtype, *[self.product] * len(self.teams))
         by_row = [np.moveaxis(weight[:, :, tap], 1, -1) for tap in range(rows)]  # [filters, *others, channels]

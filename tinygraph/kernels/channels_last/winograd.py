@@ -39,7 +39,9 @@ from math import prod
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from tinygraph.kernels.channels_last.blocks import Block
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
+from tinygraph.kernels.channels_last.frame import Frame, framed
 from tinygraph.kernels.channels_last.grouped import block_diagonal, merged
 from tinygraph.kernels.channels_last.program import Call, Program
 from tinygraph.kernels.channels_last.weights import transformed
@@ -61,7 +63,6 @@ _UNPACKED = 1_000_000
 _FEWEST_FILTERS = 32
 # Weights of more bytes are divided among the workers, rather than read by each.
 _LARGE_WEIGHT = 3 << 20
-
 
 # Nanoseconds of one worker for a multiply-add, and for each number copied to columns, made or packed, by im2col; for a
 # multiply-add, each number of the transformed input, of the transformed result and of the weight, by Winograd's.
@@ -116,31 +117,13 @@ def matrices(tile: int) -> tuple[Array, Array, Array]:
     return results, weights, inputs
 
 
-@dataclass(frozen=True)
-class Band:
-    """Some rows of tiles of some images."""
-
-    images: slice
-    rows: slice
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """How many images and rows."""
-        return self.images.stop - self.images.start, self.rows.stop - self.rows.start
-
-    def part(self, images: slice, rows: slice) -> Band:
-        """Some of them, counted from the first."""
-        return Band(_moved(images, self.images.start), _moved(rows, self.rows.start))
+def _part(band: Block, images: slice, rows: slice) -> Block:
+    """Some images and rows of a band, counted from its first."""
+    return Block(_moved(images, band.images.start), _moved(rows, band.rows.start))
 
 
 def _moved(places: slice, by: int) -> slice:
     return slice(places.start + by, places.stop + by)
-
-
-def _overlap(start: int, count: int, size: int) -> slice:
-    """Which of `count` places, the first of which lies at `start`, are among 0..size; an empty slice for none."""
-    first = min(max(-start, 0), count)
-    return slice(first, max(first, min(size - start, count)))
 
 
 @dataclass(frozen=True)
@@ -148,9 +131,7 @@ class Intake:
     """How a band of the input is transformed, as views of scratch memory.
 
     Attributes:
-        index: the part of the input [N, height, width, C] that the tiles meet.
-        inside: where it goes.
-        borders: what lies around it.
+        frame: the part of the input [N, height, width, C] that the tiles meet.
         lines: what the rows of tiles meet, [n, rows, t, numbers].
         along: the same transformed, with the same axes.
         windows: what the tiles meet of that, [t, t, n, rows, tiles, C].
@@ -159,9 +140,7 @@ class Intake:
         transformed: where it goes transformed, with the same axes.
     """
 
-    index: tuple[slice, ...]
-    inside: Array
-    borders: Sequence[Array]
+    frame: Frame
     lines: Array
     along: Array
     windows: Array
@@ -172,8 +151,7 @@ class Intake:
     def calls(self, x: Array, matrix: Array) -> list[Call]:
         """What transforms its part of x with B^T."""
         return [
-            *(partial(border.fill, 0) for border in self.borders),
-            partial(np.copyto, self.inside, x[self.index]),
+            *self.frame.calls(x),
             partial(np.matmul, matrix, self.lines, out=self.along),
             partial(np.copyto, self.gathered, self.windows),
             partial(np.matmul, matrix, self.columns, out=self.transformed),
@@ -238,14 +216,13 @@ class Winograd:
         self.finisher = Finisher(epilogue, g.filters, g.dtype)
         self.algorithm = f"winograd{tile}"
         self.reads_slices = True
-        self.size = size = tile + _TAPS - 1
+        self.size = tile + _TAPS - 1
         self.tiles = tuple(-(-n // tile) for n in g.out)
         self.workers = workers = sharing(g, workers)
         at, gw, bt = matrices(tile)
         self.results, self.inputs = at.astype(g.dtype), bt.astype(g.dtype)
         self.bands = list(self._bands(1))
-        bytes_of_weight = size**2 * g.channels // g.groups * g.filters * g.dtype.itemsize
-        large = bytes_of_weight > _LARGE_WEIGHT and len(self.bands) < 2 * workers
+        large = self._bytes_of_weight > _LARGE_WEIGHT and len(self.bands) < 2 * workers
         self.divided = large and workers > 1 and g.groups == 1
         if not self.divided:
             self.bands = list(self._bands(workers))
@@ -290,21 +267,27 @@ class Winograd:
 
         return packed(weight, (self.algorithm, groups, filters.start, filters.stop, parts), make)
 
-    def _bands(self, workers: int) -> Iterator[Band]:
+    @property
+    def _bytes_of_weight(self) -> int:
+        """Those of the transformed weight."""
+        g = self.g
+        return self.size**2 * g.channels // g.groups * g.filters * g.dtype.itemsize
+
+    def _bands(self, workers: int) -> Iterator[Block]:
         """All bands, at least one for each worker if there are so many."""
         g, (rows, columns) = self.g, self.tiles
         of_tile = self.size**2 * (g.channels + g.filters) * g.dtype.itemsize
-        weight = self.size**2 * g.channels // g.groups * g.filters * g.dtype.itemsize
-        fitting = max(max(_BAND_BYTES, weight // _WEIGHTS_OF_BAND) // (of_tile * columns), 1)
+        most = max(_BAND_BYTES, self._bytes_of_weight // _WEIGHTS_OF_BAND)
+        fitting = max(most // (of_tile * columns), 1)
         images = min(max(fitting // rows, 1), -(-g.batch // workers))
         bands = -(-rows // fitting)
         if g.batch < workers:  # as many for each of them
             bands = min(-(-bands // workers) * workers, rows)
         for n in shares(g.batch, -(-g.batch // images)):
             for r in shares(rows, bands):
-                yield Band(n, r)
+                yield Block(n, r)
 
-    def _frame(self, band: Band) -> tuple[int, int, int, int]:
+    def _frame(self, band: Block) -> tuple[int, int, int, int]:
         """What the tiles of a band meet: images, lines, columns, channels."""
         images, rows = band.shape
         return images, rows * self.tile + _TAPS - 1, self.tiles[1] * self.tile + _TAPS - 1, self.g.channels
@@ -313,13 +296,10 @@ class Winograd:
         """Scratch memory: for each team tiles transformed; for each of its workers two pieces used in turn."""
         g, size, tile, columns = self.g, self.size, self.tile, self.tiles[1]
         for team in self.teams:
-            frames = [self._frame(band) for band in team]
             tiles = max(prod(band.shape) for band in team) * columns
+            frames = [self._frame(band) for band in team]
             frame = max(map(prod, frames))
-            along = max(
-                n * rows * size * w * c
-                for (n, _, w, c), rows in ((f, b.shape[1]) for f, b in zip(frames, team, strict=True))
-            )
+            along = max(prod(band.shape) * size * prod(shape[2:]) for band, shape in zip(team, frames, strict=True))
             yield (size**2 * tiles * g.channels,)
             for part in self.filters:
                 results = (part.stop - part.start) * tiles
@@ -336,7 +316,7 @@ class Winograd:
         return bound
 
     def _bind_band(
-        self, band: Band, memory: Array, pairs: Sequence[tuple[Array, Array]]
+        self, band: Block, memory: Array, pairs: Sequence[tuple[Array, Array]]
     ) -> tuple[list[Intake], list[Outlet]]:
         g, size = self.g, self.size
         images, rows = band.shape
@@ -347,7 +327,7 @@ class Winograd:
         else:
             divisions = [(slice(0, images), r) for r in shares(rows, len(pairs))]
         intakes = [
-            self._intake(band.part(n, r), *pair, transformed[:, :, n, r])
+            self._intake(_part(band, n, r), *pair, transformed[:, :, n, r])
             for pair, (n, r) in zip(pairs, divisions, strict=False)
         ]
         tiles = transformed.reshape(size**2, -1, g.groups, g.channels // g.groups).swapaxes(1, 2)
@@ -357,21 +337,13 @@ class Winograd:
         ]
         return intakes, outlets
 
-    def _intake(self, band: Band, first: Array, second: Array, transformed: Array) -> Intake:
+    def _intake(self, band: Block, first: Array, second: Array, transformed: Array) -> Intake:
         size, tile, columns = self.size, self.tile, self.tiles[1]
-        n, lines, across, channels = shape = self._frame(band)
-        rows = band.shape[1]
+        shape = self._frame(band)
+        (n, rows), (across, channels) = band.shape, shape[2:]
         frame = first[: prod(shape)].reshape(shape)
         (front, _), (ahead, _) = self.g.padding
-        top, left = band.rows.start * tile - front, -ahead
-        # The lines and columns of the frame that lie on the input.
-        inner, within = _overlap(top, lines, self.g.sizes[0]), _overlap(left, across, self.g.sizes[1])
-        borders = [
-            frame[:, : inner.start],
-            frame[:, inner.stop :],
-            frame[:, inner, : within.start],
-            frame[:, inner, within.stop :],
-        ]
+        starts = band.rows.start * tile - front, -ahead
         image, line, column, channel = frame.strides
         met = as_strided(
             frame, (n, rows, size, across * channels), (image, tile * line, line, channel), writeable=False
@@ -391,9 +363,7 @@ class Winograd:
         else:  # some rows of a band
             taken, transformed = np.moveaxis(taken, 0, -2), np.moveaxis(transformed, 0, -2)
         return Intake(
-            (band.images, _moved(inner, top), _moved(within, left)),
-            frame[:, inner, within],
-            [border for border in borders if border.size],
+            framed(frame, band.images, starts, self.g.sizes),
             met,
             np.moveaxis(made, 0, 2),
             windows,
@@ -402,7 +372,7 @@ class Winograd:
             transformed,
         )
 
-    def _outlet(self, band: Band, filters: slice, weight: Array, first: Array, second: Array, tiles: Array) -> Outlet:
+    def _outlet(self, band: Block, filters: slice, weight: Array, first: Array, second: Array, tiles: Array) -> Outlet:
         size, tile = self.size, self.tile
         (n, rows), columns, count = band.shape, self.tiles[1], tiles.shape[2]
         k = filters.stop - filters.start
