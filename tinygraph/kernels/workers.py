@@ -17,6 +17,8 @@ from threading import Thread
 
 import numpy as np
 
+from tinygraph.kernels.awake import Bell
+
 Task = Callable[[], object]
 
 _watch: ContextVar[Callable[[Task], Task] | None] = ContextVar("watch", default=None)
@@ -72,7 +74,7 @@ def _begun(task: Task) -> _Helper:
         helper = _spare.pop()
     except IndexError:
         helper = _Helper()
-    helper.tasks.put(task)
+    helper.begin(task)
     return helper
 
 
@@ -86,13 +88,21 @@ class _Helper:
     def __init__(self) -> None:
         self.tasks: SimpleQueue[Task] = SimpleQueue()
         self._ends: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._begun, self._ended = Bell(), Bell()
         Thread(target=self._loop, name="tinygraph kernel", daemon=True).start()
+
+    def begin(self, task: Task) -> None:
+        """Hands it over."""
+        self._ended.reset()
+        self.tasks.put(task)
+        self._begun.ring()
 
     def end(self) -> BaseException | None:
         """What the task raised, when it is done; it is run here if it has not begun."""
         try:
             task = self.tasks.get_nowait()
         except Empty:
+            self._ended.wait()
             return self._wait()
         return _error(task)
 
@@ -107,7 +117,17 @@ class _Helper:
     def _loop(self) -> None:
         np.seterr(all="ignore")
         while True:
-            self._ends.put(_error(self.tasks.get()))
+            self._ends.put(_error(self._next()))
+            self._ended.ring()
+
+    def _next(self) -> Task:
+        while self._begun.wait():
+            self._begun.reset()
+            try:
+                return self.tasks.get_nowait()
+            except Empty:
+                continue  # taken back
+        return self.tasks.get()
 
 
 def _error(task: Task) -> BaseException | None:

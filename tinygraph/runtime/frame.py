@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from math import inf
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,8 +12,10 @@ from tinygraph.ir import Array, Graph, Value
 from tinygraph.kernels.scratch import allocate
 from tinygraph.runtime.layout import Layout
 from tinygraph.runtime.placement import Placement
-from tinygraph.runtime.step import Step
+from tinygraph.runtime.step import Step, chained
 from tinygraph.runtime.threads import Mutex
+
+_NOTHING = allocate(0)
 
 Call = tuple[Step, list[Array] | None, list[Array] | None, Array]
 
@@ -113,6 +116,7 @@ class Frame:
         slots: the array of each fixed value; None for the others.
         calls: each step with its inputs and its outputs, or None where some are not fixed, and
             its workspace.
+        chained: the same in fewer steps, for runs in which nobody asks about each.
     """
 
     def __init__(self, fixed: Fixed, steps: Sequence[Step], memory: Array) -> None:
@@ -131,3 +135,16 @@ class Frame:
 
         arguments = [(bound(s.inputs), bound(s.outputs), memory[s.scratch]) for s in steps]
         self.calls: list[Call] = [(s.bound(*given), *given) for s, given in zip(steps, arguments, strict=True)]
+        self.chained = _chained(self.calls)
+
+
+def _chained(calls: Sequence[Call]) -> list[Call]:
+    """The same with programs that follow each other as one."""
+    found: list[Call] = []
+    for is_program, group in groupby(calls, lambda call: call[0].program is not None):
+        if is_program:
+            steps = [step for step, *_ in group]
+            found.append((chained(steps), [], [], _NOTHING))
+        else:
+            found += group
+    return found

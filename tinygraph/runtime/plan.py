@@ -136,7 +136,7 @@ class Plan:
             frame = arena.frames.get(self)
             if frame is None:
                 frame = arena.frames[self] = Frame(self._fixed, self.steps, arena.memory)
-            calls = frame.calls if recording is None else recording.steps(frame.calls)
+            calls = frame.chained if recording is None else recording.steps(frame.calls)
             return self._run(frame.slots.copy(), calls, inputs)
         finally:
             self._arenas.give(arena)

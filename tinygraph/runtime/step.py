@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.ir import Array, Graph, Node, Value
+from tinygraph.kernels.channels_last import program as programs
 from tinygraph.ops.base import Prepared
 from tinygraph.runtime.layout import Layout
 from tinygraph.runtime.placement import Placement
@@ -33,6 +34,7 @@ class Step:
         release: slots of arrays outside of the arena that nobody needs after it.
         checked: slots it writes whose numbers must be finite.
         bind: makes a function that does the same with arrays that stay where they are; None if there is no use in it.
+        program: what it is then, if nothing else is to be done in this step.
     """
 
     node: Node
@@ -46,13 +48,17 @@ class Step:
     release: tuple[int, ...]
     checked: tuple[int, ...]
     bind: Callable[[Sequence[Array], Sequence[Array], Array], Callable[[], None]] | None
+    program: programs.Program | None = None
 
     def bound(self, inputs: Sequence[Array] | None, outputs: Sequence[Array] | None, workspace: Array) -> Step:
         """The same step, made ready for these arrays if all of them are known."""
         if self.bind is None or inputs is None or outputs is None:
             return self
         perform = self.bind(inputs, outputs, workspace)
-        return replace(self, run=lambda *_: perform())
+        bound = replace(self, run=lambda *_: perform())
+        if not isinstance(perform, programs.Program) or self.fresh or self.joined or self.release or self.checked:
+            return bound
+        return replace(bound, program=perform)
 
     def perform(
         self, slots: list[Any], inputs: Sequence[Array] | None, outputs: Sequence[Array] | None, workspace: Array
@@ -77,6 +83,12 @@ class Step:
         if made is not None:
             for slot, array in zip(self.outputs, made, strict=True):
                 slots[slot] = array
+
+
+def chained(steps: Sequence[Step]) -> Step:
+    """One step that does what several do, each of which is a program; it goes by the first one's name."""
+    program = programs.chained([step.program for step in steps if step.program is not None])
+    return replace(steps[0], run=lambda *_: program(), program=program)
 
 
 def steps(

@@ -75,17 +75,23 @@ class Finisher:
         ]
 
     def calls(self, y: Array, bias: Array | None, residual: Array | None) -> list[Call]:
-        """What finishes a contiguous y [..., K] in place."""
-        flat, found = y.reshape(-1), []
-        if bias is not None:
+        """What finishes y [..., K] in place, or some of its filters."""
+        flat = y.reshape(-1) if y.flags.c_contiguous else y
+        found: list[Call] = []
+        if bias is not None and flat is y:
+            found.append(partial(np.add, y, bias, out=y))
+        elif bias is not None:
             found += along(np.add, flat, self._biases(bias), len(bias), flat)
         if residual is not None:
             found.append(partial(np.add, y, residual, out=y))
         return found + self.bounding(flat)
 
-    def bounding(self, flat: Array) -> list[Call]:
-        """What brings contiguous numbers between the bounds."""
-        return [call for ufunc, row in self._bounds for call in along(ufunc, flat, row, 1, flat)]
+    def bounding(self, y: Array) -> list[Call]:
+        """What brings numbers between the bounds: contiguous ones [size], or rows [..., K] of longer rows."""
+        if y.ndim > 1:
+            width = y.shape[-1] if y.shape[-1] <= _ROW else 1
+            return [partial(ufunc, y, row[:width], out=y) for ufunc, row in self._bounds]
+        return [call for ufunc, row in self._bounds for call in along(ufunc, y, row, 1, y)]
 
 
 @cache

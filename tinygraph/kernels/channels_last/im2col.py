@@ -26,8 +26,6 @@ _FEWEST_POSITIONS = 192
 # Where workers would have fewer positions each, and the weight is not small, they divide the filters.
 _FEW_POSITIONS = 128
 _SMALL_WEIGHT = 1 << 16
-# Fewer results are finished before another thread has begun.
-_WORTH_SHARING = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Filling:
 
     Attributes:
         frame: the part of x [N, *sizes, C] that is met, unless the columns are copied from x itself.
-        windows: what they meet of the frame, [n, rows, *out, *kernel, groups, 1], each element all channels of a group;
+        windows: what they meet of the frame, [n, rows, *out, *taps, groups, 1], each element what stands side by side;
             or where they are in x.
         columns: where they go, with the same axes; from the input directly with C in place of the last two.
         matrix: the same memory, [groups, positions, depth].
@@ -97,13 +95,13 @@ class Im2col:
             by_group = weight.reshape(g.groups, -1, *weight.shape[1:])
             by_tap = np.moveaxis(by_group, (2, 1), (-2, -1))  # [groups, *kernel, channels, filters]
             self.products = [GroupedProduct(by_tap, partial(packed, by_tap))]
-        self.held = sum(product.held for product in self.products) + self.finisher.held
+        self.held = sum(product.held for product in self.products) + (0 if self.divided else self.finisher.held)
         frame = 0 if g.is_pointwise else max(prod(self._frame(block)) for block in blocks)
         columns = 0 if self.direct else largest * g.groups * g.depth
         self.scratch = ((frame,), (columns,)) * len(self.teams)
         self.workspace = room(g.dtype, *self.scratch)
-        # Results that are no block of memory are finished before they go there.
-        self.results = ((largest, g.filters),) * len(self.teams)
+        # Whole rows that are no block of memory are finished before they go there.
+        self.results = () if self.divided else ((largest, g.filters),) * len(self.teams)
         self.reads_slices = not any(product.has_vectors for product in self.products)
         self.slice_workspace = self.workspace + room(g.dtype, *self.results) if self.reads_slices else None
         self.bound = Bound(self._bind)
@@ -122,12 +120,12 @@ class Im2col:
         if self.direct:
             x = x.reshape(-1, self.g.channels)
         fillings = self.bound(workspace)
+        if self.divided:
+            return Program(self._divided(x, b, added, flat, fillings[0]))
         apart: Sequence[Array | None] = [None] * len(self.teams)
         finishes = b is not None or self.epilogue != PLAIN
         if not flat.flags.c_contiguous and finishes:
             apart = list(carve(workspace[self.workspace :], self.g.dtype, *self.results))
-        if self.divided:
-            return Program(self._divided(x, b, added, flat, fillings[0], apart[0]))
         (product,) = self.products
         phase = []
         for team, fillings_of_team, results in zip(self.teams, fillings, apart, strict=True):
@@ -145,32 +143,21 @@ class Im2col:
         return Program([phase])
 
     def _divided(
-        self,
-        x: Array,
-        b: Array | None,
-        residual: Array | None,
-        y: Array,
-        fillings: Sequence[Filling | None],
-        results: Array | None,
+        self, x: Array, b: Array | None, residual: Array | None, y: Array, fillings: Sequence[Filling | None]
     ) -> list[list[list[Call]]]:
+        """Each worker computes some filters, of all blocks."""
         phases: list[list[list[Call]]] = []
         for block, filling in zip(*self.teams, fillings, strict=True):
             place = self._place(block)
-            target = y[place] if results is None else results[: len(y[place])]
-            matrix = self._matrix(x, place, filling)
-            added = None if residual is None else residual[place]
-            rows = shares(len(target), self.workers if target.size >= _WORTH_SHARING else 1)
-            parts = zip(self.products, self.filters, strict=True)
             if filling is not None:
                 first, rest = filling.divided(x, self.workers)
                 phases += [[first], rest]
-            phases.append([product.calls(matrix, target[:, part]) for product, part in parts])
-            if b is not None or self.epilogue != PLAIN:
-                phases.append(
-                    [self.finisher.calls(target[part], b, None if added is None else added[part]) for part in rows]
-                )
-            if results is not None:
-                phases.append([[partial(np.copyto, y[place][part], target[part])] for part in rows])
+            matrix = self._matrix(x, place, filling)
+            phases.append([])
+            for product, part in zip(self.products, self.filters, strict=True):
+                target, bias = y[place, part], None if b is None else b[part]
+                added = None if residual is None else residual[place, part]
+                phases[-1].append(product.calls(matrix, target) + self.finisher.calls(target, bias, added))
         return phases
 
     def _matrix(self, x: Array, place: slice, filling: Filling | None) -> Array:
@@ -205,32 +192,35 @@ class Im2col:
         counts = (rows, *g.out[1:])
         positions = n * prod(counts)
         matrix = columns[: g.groups * positions * g.depth].reshape(g.groups, positions, g.depth)
-        taken = matrix.reshape(g.groups, n, *counts, *g.kernel, g.channels // g.groups)
-        taken = np.moveaxis(taken, 0, -2)  # [n, *counts, *kernel, groups, channels]
         starts = [-front for front, _ in g.padding]
         starts[0] += block.rows.start * g.stride[0]
         if g.is_pointwise:
             ends = [a + (c - 1) * s + 1 for a, c, s in zip(starts, counts, g.stride, strict=True)]
             steps = [slice(a, e, s) for a, e, s in zip(starts, ends, g.stride, strict=True)]
-            index: Index = (block.images, *steps)
-            taps = tuple(range(1 + len(counts), 1 + 2 * len(counts)))
-            return Filling(None, index, taken.squeeze(taps), matrix)
+            return Filling(None, (block.images, *steps), self._taken(matrix, (n, *counts)), matrix)
         shape = self._frame(block)
         memory = frame[: prod(shape)].reshape(shape)
         image, *lines, channel = memory.strides
+        taps, run = list(g.kernel), g.channels // g.groups
+        if g.groups == 1 and g.dilation[-1] == 1:  # those along the last axis stand side by side
+            run *= taps.pop()
         windows = as_strided(
             memory,
-            (n, *counts, *g.kernel, g.groups, g.channels // g.groups),
+            (n, *counts, *taps, g.groups, run),
             (
                 image,
                 *(line * s for line, s in zip(lines, g.stride, strict=True)),
-                *(line * d for line, d in zip(lines, g.dilation, strict=True)),
+                *(line * d for line, d, _ in zip(lines, g.dilation, taps, strict=False)),
                 channel * (g.channels // g.groups),
                 channel,
             ),
             writeable=False,
         )
         # NumPy copies large elements much faster than short runs of small ones.
-        whole = np.dtype((np.void, windows.shape[-1] * g.dtype.itemsize))
+        whole = np.dtype((np.void, run * g.dtype.itemsize))
         part = framed(memory, block.images, starts, g.sizes)
-        return Filling(part, windows.view(whole), taken.view(whole), matrix)
+        return Filling(part, windows.view(whole), self._taken(matrix, (n, *counts, *taps)).view(whole), matrix)
+
+    def _taken(self, matrix: Array, shape: Sequence[int]) -> Array:
+        """What goes to a matrix, [*shape, groups, numbers that stand side by side]."""
+        return np.moveaxis(matrix.reshape(self.g.groups, *shape, -1), 0, -2)
