@@ -8,6 +8,7 @@ the C library waits: its `lfind` compares a string of one byte again and again, 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from functools import cache
 from time import sleep
@@ -78,9 +79,13 @@ class Barriers:
 _HEARD = (ctypes.c_ubyte * 2)(_RUNG)
 
 
-def can_wait() -> bool:
-    """Whether the C library can wait."""
-    return _find()(_HEARD, _HEARD) is not None
+def can_wait(threads: int = 2) -> bool:
+    """Whether the C library can wait, and each of so many threads may have a core."""
+    return threads <= _cores() and _find()(_HEARD, _HEARD) is not None
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
@@ -90,8 +95,14 @@ def _find() -> Callable[[Any, Any], object]:
         library = ctypes.CDLL(None)
         find, equal = library.lfind, ctypes.cast(library.strcmp, ctypes.c_void_p)
     except (OSError, TypeError, AttributeError):
-        return lambda state, wanted: None
+        return _does_not_wait
+    if _cores() < 2:
+        return _does_not_wait
     find.restype = ctypes.c_void_p
     turns, width = ctypes.c_size_t(_TURNS), ctypes.c_size_t(0)  # of an array whose elements are all the same one
     place = ctypes.byref(turns)
     return lambda state, wanted: find(state, wanted, place, width, equal)
+
+
+def _does_not_wait(state: Any, wanted: Any) -> None:
+    return None

@@ -1,8 +1,8 @@
 """Threads that do parts of one kernel at the same time: NumPy lets go of the interpreter in its loops.
 
-A hand-over costs about 20 microseconds, most of them until a core that sleeps is awake, so only work of some hundred
-is divided. Where no core is free, the thread that divided the work does all of it, rather than wait. Threads that wait
-in a loop instead of asleep would be faster but for the interpreter, which they take from those that work.
+A hand-over costs some 20 microseconds, so only work of some hundred is divided. Where no core is free, the thread that
+divided the work does all of it, rather than wait. Threads wait for each other awake for about a millisecond (awake.py),
+and asleep after that.
 """
 
 from __future__ import annotations
@@ -102,7 +102,6 @@ class _Helper:
         try:
             task = self.tasks.get_nowait()
         except Empty:
-            self._ended.wait()
             return self._wait()
         return _error(task)
 
@@ -110,6 +109,7 @@ class _Helper:
         interrupt = None
         while True:
             try:
+                self._ended.wait()
                 return self._ends.get() or interrupt
             except BaseException as error:  # of a signal; but the task writes to memory that is to be used again
                 interrupt = error

@@ -85,8 +85,7 @@ def test_calls_that_do_not_tell_are_waited_for() -> None:
 
 @pytest.mark.parametrize("waits", [True, False])
 def test_phases_come_one_after_the_other(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not waits:
-        monkeypatch.setattr(programs, "can_wait", lambda: False)
+    monkeypatch.setattr(programs, "can_wait", lambda threads: waits)
     done: list[int] = []
     program = Program([[[partial(done.append, n)]] * (1 + n % 3) for n in range(12)])
     for _ in range(50):

@@ -33,11 +33,12 @@ class Program:
     def __init__(self, phases: Sequence[Phase]) -> None:
         self.phases = [[list(calls) for calls in phase if calls] for phase in phases if any(phase)]
         self._workers = max(map(len, self.phases), default=1)
-        self._barriers = Barriers(self._workers, len(self.phases)) if len(self.phases) > 1 else None
+        several = len(self.phases) > 1 and self._workers > 1
+        self._barriers = Barriers(self._workers, len(self.phases)) if several and can_wait(self._workers) else None
 
     def __call__(self) -> None:
         """Makes all calls."""
-        if self._barriers is None or not can_wait():
+        if self._barriers is None:
             for phase in self.phases:
                 together([partial(make, calls) for calls in phase])
         else:
