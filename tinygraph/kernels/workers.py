@@ -34,13 +34,14 @@ def shares(count: int, workers: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(edges)]
 
 
-def together(tasks: Sequence[Task]) -> None:
+def together(tasks: Sequence[Task], failed: Task | None = None) -> None:
     """Runs the tasks, at least one, and returns when all are done.
 
     The first one is run in this thread, and so are those that no other thread has begun by then. In the
     others NumPy ignores floating-point errors, as it does here while a session runs.
 
-    An exception in one of them is raised here, after the others are done.
+    An exception in one of them is raised here, after the others are done. If it comes up in this thread, be it
+    from a signal, `failed` is called before it waits for the others.
     """
     if len(tasks) == 1:
         tasks[0]()
@@ -48,9 +49,15 @@ def together(tasks: Sequence[Task]) -> None:
     watch = _watch.get()
     if watch is not None:
         tasks = list(map(watch, tasks))
-    helpers = [_begun(task) for task in tasks[1:]]
+    helpers: list[_Helper] = []
     try:
+        for task in tasks[1:]:
+            helpers.append(_begun(task))
         tasks[0]()
+    except BaseException:
+        if failed is not None:
+            failed()
+        raise
     finally:
         errors = [helper.end() for helper in helpers]
         _spare.extend(helpers)

@@ -109,6 +109,23 @@ def test_an_error_ends_all_workers(failing: int) -> None:
     assert done.count(0) == 6
 
 
+def test_nobody_waits_for_a_caller_who_was_interrupted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "can_wait", lambda threads: True)
+    done: list[int] = []
+    program = Program([[[partial(done.append, worker)] for worker in range(2)]] * 3)
+    work = program._work
+
+    def interrupted(worker: int, barriers: Any) -> None:
+        if worker == 0:
+            raise KeyboardInterrupt
+        work(worker, barriers)
+
+    monkeypatch.setattr(program, "_work", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        program()
+    assert done == [1, 1, 1]
+
+
 def test_workers_run_at_the_same_time() -> None:
     barrier = threading.Barrier(2)
     Program([[[partial(barrier.wait, 10)]] * 2] * 3)()

@@ -43,7 +43,8 @@ class Program:
                 together([partial(make, calls) for calls in phase])
         else:
             self._barriers.begin()
-            together([partial(self._work, worker, self._barriers) for worker in range(self._workers)])
+            tasks = [partial(self._work, worker, self._barriers) for worker in range(self._workers)]
+            together(tasks, failed=partial(self._barriers.leave, 0))
 
     def _work(self, worker: int, barriers: Barriers) -> None:
         """What one worker does."""
