@@ -3,12 +3,16 @@
 A thread that waits asleep gives its core away, and comes back some 20 microseconds after it is woken, on a busy host
 of virtual machines hundreds of them. One that waits in a Python loop takes the interpreter from those that work. So
 the C library waits: its `lfind` compares a string of one byte again and again, without the interpreter.
+
+Whoever has waited takes the interpreter again, which the other one has let go after all that it did: so that is seen.
+Nobody waits so in a Python in which threads do not share one interpreter's lock.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Callable
 from functools import cache
 from time import sleep
@@ -96,7 +100,8 @@ def _find() -> Callable[[Any, Any], object]:
         find, equal = library.lfind, ctypes.cast(library.strcmp, ctypes.c_void_p)
     except (OSError, TypeError, AttributeError):
         return _does_not_wait
-    if _cores() < 2:
+    locks = getattr(sys, "_is_gil_enabled", lambda: True)()
+    if not locks or _cores() < 2:
         return _does_not_wait
     find.restype = ctypes.c_void_p
     turns, width = ctypes.c_size_t(_TURNS), ctypes.c_size_t(0)  # of an array whose elements are all the same one
