@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from tinygraph.kernels import awake
-from tinygraph.kernels.awake import Barriers, Bell, can_wait
+from tinygraph.kernels.awake import Barriers, Bell, can_wait, cores
 
 needs_library = pytest.mark.skipif(not can_wait(), reason="this C library cannot wait")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is promised")
+@pytest.mark.skipif(sys.platform != "linux" or cores() < 2, reason="elsewhere nothing is promised")
 def test_linux_can_wait() -> None:
     assert can_wait()
+    assert not can_wait(cores() + 1)
 
 
 @needs_library

@@ -85,10 +85,11 @@ _HEARD = (ctypes.c_ubyte * 2)(_RUNG)
 
 def can_wait(threads: int = 2) -> bool:
     """Whether the C library can wait, and each of so many threads may have a core."""
-    return threads <= _cores() and _find()(_HEARD, _HEARD) is not None
+    return threads <= cores() and _find()(_HEARD, _HEARD) is not None
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Those that this process may use, by its affinity."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -101,7 +102,7 @@ def _find() -> Callable[[Any, Any], object]:
     except (OSError, TypeError, AttributeError):
         return _does_not_wait
     locks = getattr(sys, "_is_gil_enabled", lambda: True)()
-    if not locks or _cores() < 2:
+    if not locks or cores() < 2:
         return _does_not_wait
     find.restype = ctypes.c_void_p
     turns, width = ctypes.c_size_t(_TURNS), ctypes.c_size_t(0)  # of an array whose elements are all the same one

@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakSet
 
 from tinygraph.errors import UsageError
+from tinygraph.kernels.awake import cores
 
 
 def available(root: Path = Path("/")) -> int:
@@ -21,7 +22,7 @@ def available(root: Path = Path("/")) -> int:
     Args:
         root: where proc and sys are.
     """
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    affinity = cores()
     asked = getattr(os, "process_cpu_count", lambda: None)() or affinity
     if asked != affinity:
         return int(asked)

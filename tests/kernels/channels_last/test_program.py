@@ -43,7 +43,7 @@ def phases_of(memory: Array, plan: Sequence[Sequence[Any]]) -> list[list[list[Ca
     ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.lists(CALLS, min_size=1, max_size=3), max_size=6))
 def test_in_any_order_workers_make_the_same(plan: list[list[Any]]) -> None:
     memory = np.arange(SIZE, dtype=np.float64)
