@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 from math import ceil, inf
 from pathlib import Path, PurePosixPath
 from threading import Lock, get_ident
@@ -12,6 +11,7 @@ from weakref import WeakSet
 
 from tinygraph.errors import UsageError
 from tinygraph.kernels.awake import cores
+from tinygraph.kernels.openblas import kernels, libraries
 
 
 def available(root: Path = Path("/")) -> int:
@@ -114,7 +114,7 @@ class _Blas:
     def enter(self, threads: int) -> None:
         with self.lock:
             if not self._running:
-                self._found = [(library, library.num_threads) for library in _libraries()]
+                self._found = [(library, library.num_threads) for library in libraries()]
                 counts = {found for _, found in self._found}
                 self._before = self._now = counts.pop() if len(counts) == 1 else None
             self._running.append((get_ident(), threads))
@@ -154,21 +154,15 @@ def _set_free(library: Any) -> None:
         library.clear_controlling_thread(force=True)
 
 
-@cache
-def _libraries() -> list[Any]:
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-
-    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
-
-
 _blas = _Blas()
 
 
 def blas() -> str:
-    """Which BLAS libraries there are, with their versions and the processors that their kernels are for."""
-    found = [library.info() for library in _libraries()]
+    """Which BLAS libraries there are, with their versions and processors, and whether their kernels are called."""
+    found = [library.info() for library in libraries()]
     keys = "internal_api", "version", "architecture"
-    return ", ".join(sorted(" ".join(str(info[key]) for key in keys if info.get(key)) for info in found))
+    names = sorted(" ".join(str(info[key]) for key in keys if info.get(key)) for info in found)
+    return ", ".join([*names, *["packed weights"] * (kernels() is not None)])
 
 
 class limit:  # noqa: N801  # reads as the verb of a with statement

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -10,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kernels.test_convolution import BUDGETS, LAYOUTS, WORKERS, attributes, geometries, numbers
+from tests.kernels.test_openblas import needs_kernels
 from tinygraph.kernels import im2col as channels_first
 from tinygraph.kernels import taps
-from tinygraph.kernels.channels_last import blocks, im2col
+from tinygraph.kernels.channels_last import blocks, im2col, product
 from tinygraph.kernels.channels_last.epilogue import Epilogue
 from tinygraph.kernels.channels_last.im2col import Im2col
+from tinygraph.kernels.channels_last.product import PackedProduct
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.scratch import Array, allocate
 
@@ -90,3 +93,37 @@ def test_convolution(g: Geometry, budget: int, workers: int, layout: str, epilog
         found = ran(Im2col(g, workers, w, epilogue), g, x, b, residual)
     wanted = finished(taps.convolve(x, w, **attributes(g)), b, residual, epilogue)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
+
+
+@needs_kernels
+@given(geometries() | geometries(pointwise=True), BUDGETS, WORKERS, LAYOUTS, EPILOGUES, st.booleans(), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_with_a_packed_weight(
+    g: Geometry, budget: int, workers: int, layout: str, epilogue: Epilogue, biased: bool, divided: bool
+) -> None:
+    """In single precision, exact in whole numbers."""
+    g = replace(g, dtype=np.dtype(np.float32))
+    x = rounded((g.batch, g.channels, *g.sizes), 1, layout)
+    w = rounded((g.filters, g.channels // g.groups, *g.kernel), 2)
+    b = rounded((g.filters,), 3) if biased else None
+    residual = rounded((g.batch, g.filters, *g.out), 4) if epilogue.residual else None
+    with (
+        patch.multiple(product, _SMALL=0, _SHALLOW=0, _TILE_OF_ROWS=500, _FEWEST_ROWS=3),
+        patch.multiple(im2col, _FEWEST_POSITIONS=1, _FEW_IF_PACKED=1 << 30 if divided else 0, _SMALL_WEIGHT=0),
+        patch.object(blocks, "_BLOCK_BYTES", budget),
+        patch.object(channels_first, "_WORTH_SHARING", 1),
+    ):
+        routine = Im2col(g, workers, w, epilogue)
+        found = ran(routine, g, x, b, residual)
+    assert all(isinstance(made, PackedProduct) for made in routine.products) or g.groups > 1
+    wanted = finished(taps.convolve(x.astype(np.float64), w, **attributes(g)), b, residual, epilogue)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def rounded(shape: tuple[int, ...], seed: int, layout: str = "contiguous") -> Array:
+    """Small whole numbers, in single precision."""
+    values = np.round(3 * numbers(shape, seed, layout)).astype(np.float32, order="K")
+    if layout == "gaps":
+        values = np.repeat(values, 2, -1)[..., ::2]
+    values.flags.writeable = False
+    return values

@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kernels.test_convolution import numbers
+from tests.kernels.test_openblas import needs_kernels, room, whole
 from tinygraph.kernels.channels_last import product
-from tinygraph.kernels.channels_last.product import GroupedProduct, Product
+from tinygraph.kernels.channels_last.epilogue import Epilogue, Finisher
+from tinygraph.kernels.channels_last.product import GroupedProduct, PackedProduct, Product, finished, prepared
 from tinygraph.kernels.channels_last.program import make
+from tinygraph.kernels.openblas import kernels
 from tinygraph.kernels.scratch import Array
 
 SIZES = st.integers(1, 40)
@@ -70,3 +73,65 @@ def test_grouped_product(groups: int, rows: int, depth: int, filters: int) -> No
     y = np.full((rows, groups * filters), np.nan)
     make(GroupedProduct(w).calls(x, y))
     np.testing.assert_allclose(y.reshape(rows, groups, filters).swapaxes(0, 1), x @ w, rtol=0, atol=1e-12)
+
+
+PARTS = st.fixed_dictionaries(
+    {"_DEEP": st.sampled_from([1, 7, 512]), "_PART": st.sampled_from([1, 100, 1 << 17]), "_FEWEST_ROWS": st.just(5)}
+)
+
+
+@needs_kernels
+@given(st.integers(1, 3), SIZES, SIZES, st.integers(1, 70), PARTS)
+@settings(max_examples=200, deadline=None)
+def test_packed_product(stack: int, rows: int, depth: int, filters: int, parts: dict[str, int]) -> None:
+    found = kernels()
+    assert found is not None
+    x, w, y = (
+        np.stack([whole(*shape, seed, "rows") for seed in range(stack)])
+        for shape in ((rows, depth), (depth, filters), (rows, filters))
+    )
+    expected = y + x @ w
+    with patch.multiple(product, **parts):
+        packed = PackedProduct(found, (stack, depth, filters), lambda: w, rows)
+        make(packed.calls(x, y, room(packed.scratch)))
+    np.testing.assert_array_equal(y, expected)
+    assert packed.held == w.nbytes
+
+
+@needs_kernels
+@given(
+    SIZES,
+    SIZES,
+    st.integers(1, 70),
+    st.sampled_from(["rows", "columns", "gaps"]),
+    st.builds(Epilogue, st.booleans(), st.sampled_from([None, 0.0]), st.sampled_from([None, 6.0])),
+    st.booleans(),
+    st.integers(1, 1 << 13),
+)
+@settings(max_examples=200, deadline=None)
+def test_finished(rows: int, depth: int, filters: int, order: str, epilogue: Epilogue, biased: bool, tile: int) -> None:
+    """Exact in whole numbers: a packed product with all that is done to it, a tile at a time, and one of NumPy's."""
+    x, w, residual = whole(rows, depth, 1, order), whole(depth, filters, 2, order), whole(rows, filters, 3, "rows")
+    bias = whole(1, filters, 4, "rows")[0].copy() if biased else None
+    expected = x @ w + (bias if bias is not None else 0) + (residual if epilogue.residual else 0)
+    expected = expected if epilogue.low is None else np.maximum(expected, epilogue.low)
+    expected = expected if epilogue.high is None else np.minimum(expected, epilogue.high)
+    finisher = Finisher(epilogue, filters, np.dtype(np.float32))
+    with patch.multiple(product, _SMALL=0, _SHALLOW=0, _TILE_OF_ROWS=tile, _FEWEST_ROWS=1):
+        found = prepared(w, rows)
+    assert isinstance(found, PackedProduct)
+    for way in found, Product(w, rows):
+        y = np.full((rows, filters + 3), np.nan, np.float32)
+        added = residual if epilogue.residual else None
+        make(finished(way, finisher, x, y[:, :filters], bias, added, room(way.scratch)))
+        np.testing.assert_array_equal(y[:, :filters], expected)
+        assert np.isnan(y[:, filters:]).all()
+
+
+@needs_kernels
+def test_what_is_packed_beforehand() -> None:
+    def kind(rows: int, depth: int, filters: int, dtype: type = np.float32) -> type:
+        return type(prepared(np.zeros((depth, filters), dtype), rows))
+
+    assert kind(49, 512, 2048) is kind(3136, 256, 64) is PackedProduct
+    assert kind(49, 512, 2048, np.float64) is kind(3136, 64, 256) is kind(4, 256, 256) is Product

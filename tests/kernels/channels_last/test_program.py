@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tinygraph.kernels.channels_last import program as programs
 from tinygraph.kernels.channels_last.program import Call, Program, chained, make
+from tinygraph.kernels.openblas import Native
 from tinygraph.kernels.scratch import Array
 
 SIZE = 24
@@ -73,6 +74,19 @@ def test_workers_that_need_nothing_of_each_other_do_not_wait() -> None:
     assert len(chained([first, second]).phases) == 1
     assert len(chained([first, crossed]).phases) == 2
     assert len(chained([first, crossed, crossed]).phases) == 2
+
+
+def test_calls_of_a_library_tell_what_they_read_and_write() -> None:
+    def native(reads: Sequence[Array], writes: Sequence[Array]) -> Call:
+        call = Native(lambda: None)
+        call.reads, call.writes = reads, writes
+        return call
+
+    a, b, c, d = np.zeros((4, 3))
+    first = Program([[[native([a], [b])], [native([c], [d])]]])
+    for reads, writes, phases in (b, a, 1), (d, a, 2), (a, d, 2), (a, c, 2), (a, b, 1):
+        second = Program([[[native([reads], [writes])], [native([d], [d])]]])
+        assert len(chained([first, second]).phases) == phases
 
 
 def test_calls_that_do_not_tell_are_waited_for() -> None:

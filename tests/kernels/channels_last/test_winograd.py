@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from tests.kernels.channels_last.test_im2col import EPILOGUES, finished, ran
 from tests.kernels.test_convolution import LAYOUTS, numbers
+from tests.kernels.test_openblas import needs_kernels
 from tinygraph.kernels import im2col, taps
-from tinygraph.kernels.channels_last import winograd
+from tinygraph.kernels.channels_last import product, winograd
 from tinygraph.kernels.channels_last.epilogue import Epilogue
 from tinygraph.kernels.channels_last.im2col import Im2col
+from tinygraph.kernels.channels_last.product import PackedProduct
 from tinygraph.kernels.channels_last.winograd import Winograd, matrices, pays
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.scratch import Array, allocate
@@ -71,6 +73,29 @@ def test_winograd(
         found = ran(Winograd(g, workers, w, tile, epilogue), g, x, bias, residual)
     wanted = finished(convolved(g, x, w), bias, residual, epilogue)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-10)
+
+
+@needs_kernels
+@given(geometries(), TILES, BUDGETS, st.integers(1, 2), st.booleans(), LAYOUTS, EPILOGUES, st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_with_a_packed_weight(
+    g: Geometry, tile: int, budget: int, workers: int, divided: bool, layout: str, epilogue: Epilogue, biased: bool
+) -> None:
+    g = replace(g, dtype=np.dtype(np.float32))
+    x, w, b = (a.astype(np.float32, order="K") for a in arrays(g, layout))
+    bias = b if biased else None
+    residual = numbers((g.batch, g.filters, *g.out), 4).astype(np.float32) if epilogue.residual else None
+    sizes = {"_BAND_BYTES": budget, "_WEIGHTS_OF_BAND": 1 << 30, "_LARGE_WEIGHT": 0 if divided else 1 << 30}
+    with (
+        patch.multiple(winograd, **sizes),
+        patch.multiple(product, _SMALL=0, _DEEP=3),
+        patch.object(im2col, "_WORTH_SHARING", 1),
+    ):
+        routine = Winograd(g, workers, w, tile, epilogue)
+        found = ran(routine, g, x, bias, residual)
+    assert all(isinstance(made, PackedProduct) for made in routine.weights)
+    wanted = finished(convolved(g, x.astype(np.float64), w.astype(np.float64)), bias, residual, epilogue)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("divided", [False, True])

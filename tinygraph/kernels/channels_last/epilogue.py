@@ -76,22 +76,32 @@ class Finisher:
 
     def calls(self, y: Array, bias: Array | None, residual: Array | None) -> list[Call]:
         """What finishes y [..., K] in place, or some of its filters."""
-        flat = y.reshape(-1) if y.flags.c_contiguous else y
         found: list[Call] = []
-        if bias is not None and flat is y:
-            found.append(partial(np.add, y, bias, out=y))
-        elif bias is not None:
-            found += along(np.add, flat, self._biases(bias), len(bias), flat)
+        if bias is not None:
+            found += self._biased(y, bias, y)
         if residual is not None:
             found.append(partial(np.add, y, residual, out=y))
-        return found + self.bounding(flat)
+        return found + self.bounding(y)
+
+    def beginning(self, y: Array, bias: Array | None, residual: Array | None) -> list[Call]:
+        """What fills y [..., K], or some of its filters, with all that is added to the results; bounds come after."""
+        if residual is None:
+            return [partial(np.copyto, y, 0 if bias is None else bias)]
+        return [partial(np.copyto, y, residual)] if bias is None else self._biased(residual, bias, y)
 
     def bounding(self, y: Array) -> list[Call]:
-        """What brings numbers between the bounds: contiguous ones [size], or rows [..., K] of longer rows."""
-        if y.ndim > 1:
-            width = y.shape[-1] if y.shape[-1] <= _ROW else 1
-            return [partial(ufunc, y, row[:width], out=y) for ufunc, row in self._bounds]
-        return [call for ufunc, row in self._bounds for call in along(ufunc, y, row, 1, y)]
+        """What brings y [..., K], or some of its filters, between the bounds."""
+        if y.flags.c_contiguous:
+            flat = y.reshape(-1)
+            return [call for ufunc, row in self._bounds for call in along(ufunc, flat, row, 1, flat)]
+        width = y.shape[-1] if y.shape[-1] <= _ROW else 1
+        return [partial(ufunc, y, row[:width], out=y) for ufunc, row in self._bounds]
+
+    def _biased(self, x: Array, bias: Array, y: Array) -> list[Call]:
+        """What makes y = x + bias."""
+        if x.flags.c_contiguous and y.flags.c_contiguous:
+            return along(np.add, x.reshape(-1), self._biases(bias), len(bias), y.reshape(-1))
+        return [partial(np.add, x, bias, out=y)]
 
 
 @cache

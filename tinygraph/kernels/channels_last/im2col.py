@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 from tinygraph.kernels.channels_last.blocks import Block, teams
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
 from tinygraph.kernels.channels_last.frame import Frame, framed
-from tinygraph.kernels.channels_last.product import GroupedProduct, Product
+from tinygraph.kernels.channels_last.product import GroupedProduct, PackedProduct, Product, finished, packing, prepared
 from tinygraph.kernels.channels_last.program import Call, Program
 from tinygraph.kernels.geometry import Geometry
 from tinygraph.kernels.im2col import sharing
@@ -23,8 +23,9 @@ from tinygraph.kernels.workers import shares
 
 # A weight is packed for each block: there should be enough positions for that.
 _FEWEST_POSITIONS = 192
-# Where workers would have fewer positions each, and the weight is not small, they divide the filters.
+# Where workers would have fewer positions each, and the weight is not small, they divide the filters; ...
 _FEW_POSITIONS = 128
+_FEW_IF_PACKED = 64  # ... where it has been packed before, each had better read all of it.
 _SMALL_WEIGHT = 1 << 16
 
 
@@ -75,9 +76,8 @@ class Im2col:
         self.algorithm = "gemm" if g.is_pointwise else "im2col"
         self.workers = workers = sharing(g, workers)
         positions = g.batch * g.positions
-        self.divided = (
-            workers > 1 and g.groups == 1 and positions < workers * _FEW_POSITIONS and weight.size > _SMALL_WEIGHT
-        )
+        few = _FEW_POSITIONS if packing(g.dtype, positions, g.depth, g.filters) is None else _FEW_IF_PACKED
+        self.divided = workers > 1 and g.groups == 1 and positions < workers * few and weight.size > _SMALL_WEIGHT
         self.filters = shares(g.filters, workers if self.divided else 1)
         self.direct = g.is_dense and g.groups == 1
         row = prod(g.out[1:])
@@ -86,11 +86,11 @@ class Im2col:
         self.teams = teams(g.batch, g.out[0], bytes_of_row, 1 if self.divided else workers, fewest)
         blocks = [block for team in self.teams for block in team]
         largest = max(prod(block.shape) for block in blocks) * row
-        self.products: list[Product | GroupedProduct]
+        self.products: list[Product | PackedProduct | GroupedProduct]
         if g.groups == 1:
             by_tap = np.moveaxis(weight, (1, 0), (-2, -1))  # [*kernel, channels, filters]
             parts = [by_tap[..., f] for f in self.filters]
-            self.products = [Product(part, largest, partial(packed, part)) for part in parts]
+            self.products = [prepared(part, largest, partial(packed, part)) for part in parts]
         else:
             by_group = weight.reshape(g.groups, -1, *weight.shape[1:])
             by_tap = np.moveaxis(by_group, (2, 1), (-2, -1))  # [groups, *kernel, channels, filters]
@@ -98,7 +98,8 @@ class Im2col:
         self.held = sum(product.held for product in self.products) + (0 if self.divided else self.finisher.held)
         frame = 0 if g.is_pointwise else max(prod(self._frame(block)) for block in blocks)
         columns = 0 if self.direct else largest * g.groups * g.depth
-        self.scratch = ((frame,), (columns,)) * len(self.teams)
+        rows = [(product.scratch,) for product in self.products]
+        self.scratch = ((frame,), (columns,), *rows) * len(self.teams)
         self.workspace = room(g.dtype, *self.scratch)
         # Whole rows that are no block of memory are finished before they go there.
         self.results = () if self.divided else ((largest, g.filters),) * len(self.teams)
@@ -119,31 +120,36 @@ class Im2col:
         added = None if residual is None else residual.reshape(flat.shape)
         if self.direct:
             x = x.reshape(-1, self.g.channels)
-        fillings = self.bound(workspace)
+        bound = self.bound(workspace)
         if self.divided:
-            return Program(self._divided(x, b, added, flat, fillings[0]))
+            return Program(self._divided(x, b, added, flat, *bound[0]))
         apart: Sequence[Array | None] = [None] * len(self.teams)
         finishes = b is not None or self.epilogue != PLAIN
         if not flat.flags.c_contiguous and finishes:
             apart = list(carve(workspace[self.workspace :], self.g.dtype, *self.results))
         (product,) = self.products
         phase = []
-        for team, fillings_of_team, results in zip(self.teams, fillings, apart, strict=True):
+        for team, (fillings, (rows,)), results in zip(self.teams, bound, apart, strict=True):
             calls: list[Call] = []
-            for block, filling in zip(team, fillings_of_team, strict=True):
+            for block, filling in zip(team, fillings, strict=True):
                 place = self._place(block)
-                y = flat[place]
+                y, residual = flat[place], None if added is None else added[place]
                 target = y if results is None else results[: len(y)]
                 calls += [] if filling is None else filling.calls(x)
-                calls += product.calls(self._matrix(x, place, filling), target)
-                if finishes:
-                    calls += self.finisher.calls(target, b, None if added is None else added[place])
+                matrix = self._matrix(x, place, filling)
+                calls += finished(product, self.finisher, matrix, target, b, residual, rows)
                 calls += [] if target is y else [partial(np.copyto, y, target)]
             phase.append(calls)
         return Program([phase])
 
     def _divided(
-        self, x: Array, b: Array | None, residual: Array | None, y: Array, fillings: Sequence[Filling | None]
+        self,
+        x: Array,
+        b: Array | None,
+        residual: Array | None,
+        y: Array,
+        fillings: Sequence[Filling | None],
+        rows: Sequence[Array],
     ) -> list[list[list[Call]]]:
         """Each worker computes some filters, of all blocks."""
         phases: list[list[list[Call]]] = []
@@ -154,10 +160,10 @@ class Im2col:
                 phases += [[first], rest]
             matrix = self._matrix(x, place, filling)
             phases.append([])
-            for product, part in zip(self.products, self.filters, strict=True):
+            for product, part, scratch in zip(self.products, self.filters, rows, strict=True):
                 target, bias = y[place, part], None if b is None else b[part]
                 added = None if residual is None else residual[place, part]
-                phases[-1].append(product.calls(matrix, target) + self.finisher.calls(target, bias, added))
+                phases[-1].append(finished(product, self.finisher, matrix, target, bias, added, scratch))
         return phases
 
     def _matrix(self, x: Array, place: slice, filling: Filling | None) -> Array:
@@ -178,12 +184,13 @@ class Im2col:
         images, rows = block.shape
         return images, *self.g.reach((rows, *self.g.out[1:])), self.g.channels
 
-    def _bind(self, workspace: Array) -> list[list[Filling | None]]:
+    def _bind(self, workspace: Array) -> list[tuple[list[Filling | None], list[Array]]]:
         memory = carve(workspace, self.g.dtype, *self.scratch)
         bound = []
         for team in self.teams:
             frame, columns = next(memory), next(memory)
-            bound.append([None if self.direct else self._filling(block, frame, columns) for block in team])
+            fillings = [None if self.direct else self._filling(block, frame, columns) for block in team]
+            bound.append((fillings, [next(memory) for _ in self.products]))
         return bound
 
     def _filling(self, block: Block, frame: Array, columns: Array) -> Filling:

@@ -1,21 +1,27 @@
-"""Matrix products in the sizes that OpenBLAS is fast on.
+"""Matrix products with a weight that never changes: packed beforehand, or in the sizes that OpenBLAS is fast on.
 
 Large matrices it packs first, into the order in which its kernel reads them. That costs most where rows are few, and
-least where many filters share what is packed. Small ones it takes as they stand: where the depth is small, a tile of
-the weight that fills the first-level cache, and rows up to the limit of what is small, are multiplied faster.
+least where many filters share what is packed; where its kernels can be called, the weight is packed once instead.
+Small ones it takes as they stand: where the depth is small, a tile of the weight that fills the first-level cache,
+and rows up to the limit of what is small, are multiplied faster.
 
 Other libraries multiply such parts no slower than they are used to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
+from math import prod
+from typing import Any
 
 import numpy as np
 
+from tinygraph.kernels.channels_last.epilogue import Finisher
 from tinygraph.kernels.channels_last.program import Call
-from tinygraph.kernels.scratch import Array
+from tinygraph.kernels.openblas import Kernels, kernels
+from tinygraph.kernels.scratch import Array, allocate
+from tinygraph.kernels.workers import shares
 
 # Multiply-adds up to which OpenBLAS takes matrices as they are, and the depth up to which that is faster.
 _SMALL = 1_000_000
@@ -26,9 +32,16 @@ _VECTOR = 16
 # Where rows are fewer, filters are multiplied so many at a time.
 _FEW_ROWS = 256
 _FILTERS = 128
+# What is packed is multiplied in parts so deep, and of so many numbers: the second-level cache holds such a part, ...
+_DEEP = 512
+_PART = 1 << 17
+# ... and rows of so many numbers, with their results.
+_TILE_OF_ROWS = 1 << 17
+_FEWEST_ROWS = 48
 
 
 Make = Callable[[], Array]
+Keep = Callable[[Hashable, Make], Array]
 
 
 def _anew(name: Hashable, make: Make) -> Array:
@@ -46,9 +59,12 @@ class Product:
 
     Attributes:
         held: bytes of the weight in parts, but not of what is a view of it.
+        scratch: numbers of memory that are needed.
     """
 
-    def __init__(self, weight: Array, rows: int, keep: Callable[[Hashable, Make], Array] = _anew) -> None:
+    scratch = 0
+
+    def __init__(self, weight: Array, rows: int, keep: Keep = _anew) -> None:
         filters = weight.shape[-1]
         depth = weight.size // filters
         self._most, width = rows, filters
@@ -105,6 +121,87 @@ class Product:
         return found
 
 
+class PackedProduct:
+    """y = y + x @ weight for a stack of matrices in single precision, with the weight packed beforehand.
+
+    Args:
+        found: what multiplies.
+        shape: of the weight, [stack, depth, filters].
+        make: makes the weight, which never changes.
+        rows: how many each x has, at most.
+        keep: as in Product.
+
+    Attributes:
+        held: bytes of the packed weight.
+        scratch: numbers of memory that are needed, where packed rows go.
+    """
+
+    has_vectors = False  # no stride has a say in the order in which it sums
+
+    def __init__(self, found: Kernels, shape: tuple[int, int, int], make: Make, rows: int, keep: Keep = _anew) -> None:
+        stack, depth, filters = shape
+        self._kernels, self.rows = found, rows
+        self._depths = shares(depth, -(-depth // _DEEP))
+        deepest = max(depths.stop - depths.start for depths in self._depths)
+        vectors = -(-filters // _VECTOR)
+        self._filters = [
+            slice(part.start * _VECTOR, min(part.stop * _VECTOR, filters))
+            for part in shares(vectors, -(-vectors * _VECTOR * deepest // _PART))
+        ]
+
+        def pack() -> Array:
+            packed = allocate(prod(shape) * 4).view(np.float32).reshape(stack, -1)
+            for weight, memory in zip(make(), packed, strict=True):
+                for depths, parts in self._pieces(memory):
+                    for part, piece in parts:
+                        found.weight(weight[depths, part], piece)
+            return packed
+
+        self._weight = keep(("packed", *shape, len(self._depths), len(self._filters)), pack)
+        self.held = self._weight.nbytes
+        self.scratch = rows * deepest
+
+    def calls(self, x: Array, y: Array, scratch: Array) -> list[Call]:
+        """What adds to y [stack, rows, filters] what x [stack, rows, depth] gives.
+
+        Rows of either may be parts of longer ones.
+        """
+        calls: list[Call] = []
+        for left, weight, result in zip(x, self._weight, y, strict=True):
+            for depths, parts in self._pieces(weight):
+                rows = scratch[: len(left) * (depths.stop - depths.start)]
+                calls += self._kernels.rows(left[:, depths], rows)
+                calls += [self._kernels.add(rows, piece, result[:, part]) for part, piece in parts]
+        return calls
+
+    def _pieces(self, packed: Array) -> Iterator[tuple[slice, list[tuple[slice, Array]]]]:
+        """Each part of the depth, and with it the parts of the filters and where the weight of both is."""
+        start = 0
+        for depths in self._depths:
+            parts = []
+            for part in self._filters:
+                stop = start + (depths.stop - depths.start) * (part.stop - part.start)
+                parts.append((part, packed[start:stop]))
+                start = stop
+            yield depths, parts
+
+
+def prepared(weight: Array, rows: int, keep: Keep = _anew) -> Product | PackedProduct:
+    """The faster kind of product; the arguments are those of Product."""
+    filters = weight.shape[-1]
+    depth = weight.size // filters
+    found = packing(weight.dtype, rows, depth, filters)
+    if found is None or depth <= _SHALLOW:
+        return Product(weight, rows, keep)
+    rows = min(rows, max(_TILE_OF_ROWS // (filters + min(depth, _DEEP)), _FEWEST_ROWS))
+    return PackedProduct(found, (1, depth, filters), lambda: weight.reshape(1, depth, filters), rows, keep)
+
+
+def packing(dtype: np.dtype[Any], rows: int, depth: int, filters: int) -> Kernels | None:
+    """What multiplies by a packed weight, if it can be called, and NumPy would pack the weight at every call."""
+    return kernels() if dtype == np.float32 and rows * depth * filters > _SMALL else None
+
+
 class GroupedProduct:
     """y = x @ weight for each group.
 
@@ -114,9 +211,12 @@ class GroupedProduct:
 
     Attributes:
         held: bytes of the weight.
+        scratch: numbers of memory that are needed.
     """
 
-    def __init__(self, weight: Array, keep: Callable[[Hashable, Make], Array] = _anew) -> None:
+    scratch = 0
+
+    def __init__(self, weight: Array, keep: Keep = _anew) -> None:
         groups, *_, filters = weight.shape
         self._weight = keep(("groups", groups), lambda: np.ascontiguousarray(weight)).reshape(groups, -1, filters)
         self.held = self._weight.nbytes
@@ -126,3 +226,33 @@ class GroupedProduct:
         """What computes y [rows, groups * filters] of x [groups, rows, depth]."""
         by_group = y.reshape(len(y), len(self._weight), -1).swapaxes(0, 1)
         return [partial(np.matmul, x, self._weight, out=by_group)]
+
+
+def finished(
+    product: Product | PackedProduct | GroupedProduct,
+    finisher: Finisher,
+    x: Array,
+    y: Array,
+    bias: Array | None,
+    residual: Array | None,
+    scratch: Array,
+) -> list[Call]:
+    """What computes y [rows, filters] as a product of x, and finishes it.
+
+    Args:
+        product: computes y.
+        finisher: finishes it.
+        x: [rows, depth], or [groups, rows, depth].
+        y: rows may be parts of longer ones, as those of x.
+        bias: [filters].
+        residual: like y.
+        scratch: for as many numbers as the product asks for.
+    """
+    if isinstance(product, PackedProduct):
+        calls: list[Call] = []
+        for tile in shares(len(x), -(-len(x) // product.rows)):
+            calls += finisher.beginning(y[tile], bias, None if residual is None else residual[tile])
+            calls += product.calls(x[np.newaxis, tile], y[np.newaxis, tile], scratch)
+            calls += finisher.bounding(y[tile])
+        return calls
+    return product.calls(x, y) + finisher.calls(y, bias, residual)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from tinygraph.kernels.awake import Barriers, can_wait
+from tinygraph.kernels.openblas import Native
 from tinygraph.kernels.scratch import Array
 from tinygraph.kernels.workers import together
 
@@ -101,6 +102,10 @@ def _reach(calls: Sequence[Call]) -> _Reach | None:
     reads: list[Any] = []
     writes: list[Array] = []
     for call in calls:
+        if isinstance(call, Native):
+            reads += call.reads
+            writes += call.writes
+            continue
         if not isinstance(call, partial):
             return None
         function: Any = call.func

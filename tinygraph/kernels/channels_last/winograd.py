@@ -30,7 +30,7 @@ the points by the method of Toom and Cook.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -43,6 +43,7 @@ from tinygraph.kernels.channels_last.blocks import Block
 from tinygraph.kernels.channels_last.epilogue import PLAIN, Epilogue, Finisher
 from tinygraph.kernels.channels_last.frame import Frame, framed
 from tinygraph.kernels.channels_last.grouped import block_diagonal, merged
+from tinygraph.kernels.channels_last.product import Make, PackedProduct, packing
 from tinygraph.kernels.channels_last.program import Call, Program
 from tinygraph.kernels.channels_last.weights import transformed
 from tinygraph.kernels.geometry import Geometry
@@ -163,10 +164,11 @@ class Outlet:
     """How some filters of a band of the output are made, as views of scratch memory.
 
     Attributes:
-        weight: [t t, parts, C, filters of a part].
+        weight: [t t, parts, C, filters of a part]; what is packed is in one part.
         tiles: the band of the input, transformed, [t t, 1, tiles, C], or [t t, groups, tiles, C / groups].
         products: [t t, parts, tiles, filters of a part].
-        rows: the same memory, [t, numbers].
+        packed: memory for packed tiles.
+        rows: the memory of the products, [t, numbers].
         across: transformed on one axis, [m, t, numbers].
         lines: and on both, [m, m, numbers].
         bias: what the bias is added to, [tiles, filters].
@@ -174,9 +176,10 @@ class Outlet:
         pieces: of the results: where they stand, and for the output which rows, columns and shape.
     """
 
-    weight: Array
+    weight: Array | PackedProduct
     tiles: Array
     products: Array
+    packed: Array
     rows: Array
     across: Array
     lines: Array
@@ -186,10 +189,16 @@ class Outlet:
 
     def calls(self, matrix: Array, b: Array | None, residual: Array | None, y: Array, finisher: Finisher) -> list[Call]:
         """What computes its part of y [N, *out, K] with A^T."""
-        found: list[Call] = [partial(np.matmul, self.tiles, self.weight, out=self.products)]
-        if b is not None:
-            # All results of a tile have the weight 1 in this product: that of the point 1 on both axes.
-            found.append(partial(np.add, self.bias, b[self.filters], out=self.bias))
+        # All results of a tile have the weight 1 in one product: that of the point 1 on both axes.
+        bias = None if b is None else b[self.filters]
+        found: list[Call]
+        if isinstance(self.weight, PackedProduct):
+            found = [partial(self.rows.fill, 0)]
+            found += [] if bias is None else [partial(np.copyto, self.bias, bias)]
+            found += self.weight.calls(self.tiles[:, 0], self.products[:, 0], self.packed)
+        else:
+            found = [partial(np.matmul, self.tiles, self.weight, out=self.products)]
+            found += [] if bias is None else [partial(np.add, self.bias, bias, out=self.bias)]
         found.append(partial(np.matmul, matrix, self.rows, out=self.across.reshape(len(matrix), -1)))
         found.append(partial(np.matmul, matrix, self.across, out=self.lines))
         if residual is not None:
@@ -228,7 +237,7 @@ class Winograd:
             self.bands = list(self._bands(workers))
         self.filters = shares(g.filters, workers if self.divided else 1)
         self.weights = [self._transformed(weight, groups, part, gw) for part in self.filters]
-        self.held = sum(w.nbytes for w in self.weights)
+        self.held = sum(w.held if isinstance(w, PackedProduct) else w.nbytes for w in self.weights)
         self.teams = [self.bands] if self.divided else [self.bands[s] for s in shares(len(self.bands), workers)]
         self.scratch = tuple(self._shapes())
         self.workspace = self.slice_workspace = room(g.dtype, *self.scratch)
@@ -254,18 +263,27 @@ class Winograd:
             [[[call for pair in team for part in pair for calls in part for call in calls] for team in teams]]
         )
 
-    def _transformed(self, weight: Array, groups: int, filters: slice, matrix: Array) -> Array:
-        """[t t, parts, C, filters of a part]; the parts are the groups, if there are several."""
-        g = self.g
+    def _transformed(self, weight: Array, groups: int, filters: slice, matrix: Array) -> Array | PackedProduct:
+        """The weight of some filters, for `Outlet`."""
+        g, count = self.g, filters.stop - filters.start
+        tiles = max(prod(band.shape) for band in self.bands) * self.tiles[1]
+        found = packing(g.dtype, tiles, g.channels, count) if g.groups == 1 else None
         parts = g.groups
-        if parts == 1:
-            tiles = max(prod(band.shape) for band in self.bands) * self.tiles[1]
-            parts = _parts(filters.stop - filters.start, max(_UNPACKED // (tiles * g.channels), _FEWEST_FILTERS))
+        if g.groups == 1 and found is None:
+            parts = _parts(count, max(_UNPACKED // (tiles * g.channels), _FEWEST_FILTERS))
+        name = self.algorithm, groups, filters.start, filters.stop, parts
 
         def make() -> Array:
             return transformed(block_diagonal(weight, groups, g.groups)[filters], matrix, parts, self.workers)
 
-        return packed(weight, (self.algorithm, groups, filters.start, filters.stop, parts), make)
+        if found is None:
+            return packed(weight, name, make)
+
+        def keep(how: Hashable, make: Make) -> Array:
+            return packed(weight, (*name, how), make)
+
+        shape = self.size**2, g.channels, count
+        return PackedProduct(found, shape, lambda: make().reshape(shape), tiles, keep)
 
     @property
     def _bytes_of_weight(self) -> int:
@@ -304,7 +322,7 @@ class Winograd:
             for part in self.filters:
                 results = (part.stop - part.start) * tiles
                 yield (max(frame, size**2 * tiles * g.channels, size**2 * results, tile * tile * results),)
-                yield (max(along, tile * size * results),)
+                yield (max(along, tile * size * results, tiles * g.channels),)
 
     def _bind(self, workspace: Array) -> list[list[tuple[list[Intake], list[Outlet]]]]:
         memory = carve(workspace, self.g.dtype, *self.scratch)
@@ -372,12 +390,15 @@ class Winograd:
             transformed,
         )
 
-    def _outlet(self, band: Block, filters: slice, weight: Array, first: Array, second: Array, tiles: Array) -> Outlet:
+    def _outlet(
+        self, band: Block, filters: slice, weight: Array | PackedProduct, first: Array, second: Array, tiles: Array
+    ) -> Outlet:
         size, tile = self.size, self.tile
         (n, rows), columns, count = band.shape, self.tiles[1], tiles.shape[2]
         k = filters.stop - filters.start
         products = first[: size**2 * count * k].reshape(size**2, count, k)
-        by_part = products.reshape(size**2, count, weight.shape[1], -1).swapaxes(1, 2)
+        parts = 1 if isinstance(weight, PackedProduct) else weight.shape[1]
+        by_part = products.reshape(size**2, count, parts, -1).swapaxes(1, 2)
         across = second[: tile * size * count * k].reshape(tile, size, -1)
         lines = first[: tile**2 * count * k].reshape(tile, tile, -1)
         results = lines.reshape(tile, tile, n, rows, columns, k).transpose(2, 3, 1, 4, 0, 5)  # n, row, i, column, j, k
@@ -395,7 +416,16 @@ class Winograd:
             )
             pieces.append((part, place, part.shape))
         return Outlet(
-            weight, tiles, by_part, products.reshape(size, -1), across, lines, products[size + 1], filters, pieces
+            weight,
+            tiles,
+            by_part,
+            second,
+            products.reshape(size, -1),
+            across,
+            lines,
+            products[size + 1],
+            filters,
+            pieces,
         )
 
 
