@@ -118,6 +118,15 @@ def matrices(tile: int) -> tuple[Array, Array, Array]:
     return results, weights, inputs
 
 
+def _product(matrix: Array, x: Array, y: Array) -> Call:
+    """y [..., m, numbers] = matrix [m, t] @ x [..., t, numbers], in parts that OpenBLAS takes as they are."""
+    numbers = x.shape[-1]
+    least = -(-numbers * matrix.size // _UNPACKED)
+    parts = next((n for n in range(least, 2 * least) if numbers % n == 0), 1)
+    x, y = (a.reshape(*a.shape[:-1], parts, -1).swapaxes(-3, -2) for a in (x, y))
+    return partial(np.matmul, matrix, x, out=y)
+
+
 def _part(band: Block, images: slice, rows: slice) -> Block:
     """Some images and rows of a band, counted from its first."""
     return Block(_moved(images, band.images.start), _moved(rows, band.rows.start))
@@ -153,9 +162,9 @@ class Intake:
         """What transforms its part of x with B^T."""
         return [
             *self.frame.calls(x),
-            partial(np.matmul, matrix, self.lines, out=self.along),
+            _product(matrix, self.lines, self.along),
             partial(np.copyto, self.gathered, self.windows),
-            partial(np.matmul, matrix, self.columns, out=self.transformed),
+            _product(matrix, self.columns, self.transformed),
         ]
 
 
@@ -199,8 +208,8 @@ class Outlet:
         else:
             found = [partial(np.matmul, self.tiles, self.weight, out=self.products)]
             found += [] if bias is None else [partial(np.add, self.bias, bias, out=self.bias)]
-        found.append(partial(np.matmul, matrix, self.rows, out=self.across.reshape(len(matrix), -1)))
-        found.append(partial(np.matmul, matrix, self.across, out=self.lines))
+        found.append(_product(matrix, self.rows, self.across.reshape(len(matrix), -1)))
+        found.append(_product(matrix, self.across, self.lines))
         if residual is not None:
             for piece, place, shape in self.pieces:
                 found.append(partial(np.add, piece, residual[place].reshape(shape), out=piece))
