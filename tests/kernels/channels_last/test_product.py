@@ -81,9 +81,9 @@ PARTS = st.fixed_dictionaries(
 
 
 @needs_kernels
-@given(st.integers(1, 3), SIZES, SIZES, st.integers(1, 70), PARTS)
+@given(st.integers(1, 3), SIZES, SIZES, st.integers(1, 70), PARTS, st.integers(1, 3))
 @settings(max_examples=200, deadline=None)
-def test_packed_product(stack: int, rows: int, depth: int, filters: int, parts: dict[str, int]) -> None:
+def test_packed_product(stack: int, rows: int, depth: int, filters: int, parts: dict[str, int], workers: int) -> None:
     found = kernels()
     assert found is not None
     x, w, y = (
@@ -92,7 +92,7 @@ def test_packed_product(stack: int, rows: int, depth: int, filters: int, parts: 
     )
     expected = y + x @ w
     with patch.multiple(product, **parts):
-        packed = PackedProduct(found, (stack, depth, filters), lambda: w, rows)
+        packed = PackedProduct(found, (stack, depth, filters), lambda: w, rows, workers)
         make(packed.calls(x, y, room(packed.scratch)))
     np.testing.assert_array_equal(y, expected)
     assert packed.held == w.nbytes
@@ -118,7 +118,7 @@ def test_finished(rows: int, depth: int, filters: int, order: str, epilogue: Epi
     expected = expected if epilogue.high is None else np.minimum(expected, epilogue.high)
     finisher = Finisher(epilogue, filters, np.dtype(np.float32))
     with patch.multiple(product, _SMALL=0, _SHALLOW=0, _TILE_OF_ROWS=tile, _FEWEST_ROWS=1):
-        found = prepared(w, rows)
+        found = prepared(w, rows, 2)
     assert isinstance(found, PackedProduct)
     for way in found, Product(w, rows):
         y = np.full((rows, filters + 3), np.nan, np.float32)
@@ -131,7 +131,7 @@ def test_finished(rows: int, depth: int, filters: int, order: str, epilogue: Epi
 @needs_kernels
 def test_what_is_packed_beforehand() -> None:
     def kind(rows: int, depth: int, filters: int, dtype: type = np.float32) -> type:
-        return type(prepared(np.zeros((depth, filters), dtype), rows))
+        return type(prepared(np.zeros((depth, filters), dtype), rows, 1))
 
     assert kind(49, 512, 2048) is kind(3136, 256, 64) is PackedProduct
     assert kind(49, 512, 2048, np.float64) is kind(3136, 64, 256) is kind(4, 256, 256) is Product

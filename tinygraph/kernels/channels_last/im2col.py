@@ -90,7 +90,7 @@ class Im2col:
         if g.groups == 1:
             by_tap = np.moveaxis(weight, (1, 0), (-2, -1))  # [*kernel, channels, filters]
             parts = [by_tap[..., f] for f in self.filters]
-            self.products = [prepared(part, largest, partial(packed, part)) for part in parts]
+            self.products = [prepared(part, largest, workers, partial(packed, part)) for part in parts]
         else:
             by_group = weight.reshape(g.groups, -1, *weight.shape[1:])
             by_tap = np.moveaxis(by_group, (2, 1), (-2, -1))  # [groups, *kernel, channels, filters]

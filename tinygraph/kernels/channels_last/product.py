@@ -21,7 +21,7 @@ from tinygraph.kernels.channels_last.epilogue import Finisher
 from tinygraph.kernels.channels_last.program import Call
 from tinygraph.kernels.openblas import Kernels, kernels
 from tinygraph.kernels.scratch import Array, allocate
-from tinygraph.kernels.workers import shares
+from tinygraph.kernels.workers import shares, together
 
 # Multiply-adds up to which OpenBLAS takes matrices as they are, and the depth up to which that is faster.
 _SMALL = 1_000_000
@@ -129,6 +129,7 @@ class PackedProduct:
         shape: of the weight, [stack, depth, filters].
         make: makes the weight, which never changes.
         rows: how many each x has, at most.
+        workers: threads that may pack it.
         keep: as in Product.
 
     Attributes:
@@ -138,7 +139,9 @@ class PackedProduct:
 
     has_vectors = False  # no stride has a say in the order in which it sums
 
-    def __init__(self, found: Kernels, shape: tuple[int, int, int], make: Make, rows: int, keep: Keep = _anew) -> None:
+    def __init__(
+        self, found: Kernels, shape: tuple[int, int, int], make: Make, rows: int, workers: int, keep: Keep = _anew
+    ) -> None:
         stack, depth, filters = shape
         self._kernels, self.rows = found, rows
         self._depths = shares(depth, -(-depth // _DEEP))
@@ -151,10 +154,18 @@ class PackedProduct:
 
         def pack() -> Array:
             packed = allocate(prod(shape) * 4).view(np.float32).reshape(stack, -1)
-            for weight, memory in zip(make(), packed, strict=True):
-                for depths, parts in self._pieces(memory):
-                    for part, piece in parts:
-                        found.weight(weight[depths, part], piece)
+            pieces = [
+                (weight[depths, part], piece)
+                for weight, memory in zip(make(), packed, strict=True)
+                for depths, parts in self._pieces(memory)
+                for part, piece in parts
+            ]
+
+            def share(numbers: slice) -> None:
+                for weight, piece in pieces[numbers]:
+                    found.weight(weight, piece)
+
+            together([partial(share, numbers) for numbers in shares(len(pieces), workers)])
             return packed
 
         self._weight = keep(("packed", *shape, len(self._depths), len(self._filters)), pack)
@@ -186,15 +197,15 @@ class PackedProduct:
             yield depths, parts
 
 
-def prepared(weight: Array, rows: int, keep: Keep = _anew) -> Product | PackedProduct:
-    """The faster kind of product; the arguments are those of Product."""
+def prepared(weight: Array, rows: int, workers: int, keep: Keep = _anew) -> Product | PackedProduct:
+    """The faster kind of product; see there for the arguments."""
     filters = weight.shape[-1]
     depth = weight.size // filters
     found = packing(weight.dtype, rows, depth, filters)
     if found is None or depth <= _SHALLOW:
         return Product(weight, rows, keep)
     rows = min(rows, max(_TILE_OF_ROWS // (filters + min(depth, _DEEP)), _FEWEST_ROWS))
-    return PackedProduct(found, (1, depth, filters), lambda: weight.reshape(1, depth, filters), rows, keep)
+    return PackedProduct(found, (1, depth, filters), lambda: weight.reshape(1, depth, filters), rows, workers, keep)
 
 
 def packing(dtype: np.dtype[Any], rows: int, depth: int, filters: int) -> Kernels | None:

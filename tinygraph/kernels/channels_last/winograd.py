@@ -292,7 +292,7 @@ class Winograd:
             return packed(weight, (*name, how), make)
 
         shape = self.size**2, g.channels, count
-        return PackedProduct(found, shape, lambda: make().reshape(shape), tiles, keep)
+        return PackedProduct(found, shape, lambda: make().reshape(shape), tiles, self.workers, keep)
 
     @property
     def _bytes_of_weight(self) -> int:
