@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.array_utils import byte_bounds
 
 from tinygraph.kernels import openblas
-from tinygraph.kernels.openblas import Kernels, kernels
+from tinygraph.kernels.openblas import Kernels, Matrix, kernels
 from tinygraph.kernels.scratch import Array, allocate
 
 needs_kernels = pytest.mark.skipif(kernels() is None, reason="this NumPy has no OpenBLAS whose kernels are known")
 
 SIZES = st.integers(1, 70)
-ORDERS = st.sampled_from(["rows", "columns", "gaps"])
+ORDERS = st.sampled_from(["rows", "columns", "backwards"])
 
 
 @pytest.fixture
@@ -33,17 +34,31 @@ def asked_again() -> Iterator[None]:
 
 
 def whole(rows: int, columns: int, seed: int, order: str) -> Array:
-    """Small whole numbers: rows, or columns, that are contiguous parts of longer ones, or neither."""
+    """Small whole numbers in rows, or columns, that are parts of longer ones; or with gaps, of a byte in records."""
     values = np.random.default_rng(seed).integers(-8, 9, (rows, columns)).astype(np.float32)
     if order == "columns":
         return np.pad(values.T, ((0, 0), (1, 4)), constant_values=np.nan)[:, 1:-4].T
     if order == "gaps":
         return np.repeat(np.repeat(values, 2, 0), 3, 1)[::2, ::3]
+    if order == "records":
+        records = np.zeros(rows, [("label", "u1"), ("numbers", "<f4", columns)])
+        records["label"] = 77
+        records["numbers"] = values
+        found: Array = records["numbers"]
+        return found
+    if order == "backwards":
+        return np.ascontiguousarray(values[::-1])[::-1]
     return np.pad(values, ((0, 0), (1, 4)), constant_values=np.nan)[:, 1:-4]
 
 
 def room(size: int) -> Array:
     return allocate(4 * size).view(np.float32)
+
+
+def matrix(array: Array) -> Matrix:
+    found = Matrix.of(array)
+    assert found is not None
+    return found
 
 
 @needs_kernels
@@ -52,31 +67,48 @@ def room(size: int) -> Array:
 def test_products(rows: int, depth: int, filters: int, of_x: str, of_weight: str) -> None:
     found = kernels()
     assert found is not None
-    x, weight = whole(rows, depth, 1, of_x), whole(depth, filters, 2, of_weight)
+    x, weight = whole(rows, depth, 1, of_x), whole(filters, depth, 2, of_weight)
     y = whole(rows, filters + 3, 3, "rows")
     expected = y.copy()
-    expected[:, :filters] += x @ weight
-    left, right = room(rows * depth), room(depth * filters)
-    found.weight(weight, right)
-    for call in found.rows(x, left):
-        call()
-    call = found.add(left, right, y[:, :filters])
+    expected[:, :filters] += x @ weight.T
+    left, right = (matrix(room(n * depth).reshape(n, depth)) for n in (rows, filters))
+    found.weight(matrix(weight), right)()
+    found.rows(matrix(x), left)()
+    call = found.add(left, right, matrix(y[:, :filters]))
     call()
     np.testing.assert_array_equal(y, expected)
     call()
-    np.testing.assert_array_equal(y[:, :filters], expected[:, :filters] + x @ weight)
+    np.testing.assert_array_equal(y[:, :filters], expected[:, :filters] + x @ weight.T)
+
+
+@given(SIZES, SIZES, st.sampled_from(["rows", "columns", "backwards", "gaps", "records"]), st.data())
+@settings(deadline=None)
+def test_where_a_matrix_is(rows: int, columns: int, order: str, data: Any) -> None:
+    array = whole(rows, columns, 1, order)
+    found = Matrix.of(array)
+    if found is None:
+        assert order in ("gaps", "records")
+        return
+    down, across = (
+        slice(*sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True)))) for n in array.shape
+    )
+    for part, expected in (found, array), (found.part(down, across), array[down, across]):
+        assert (part.rows, part.columns) == expected.shape
+        assert part.address == expected.ctypes.data
+        assert part.span == byte_bounds(expected)
+        assert part.array is array
 
 
 @needs_kernels
 def test_calls_tell_what_they_read_and_write() -> None:
     found = kernels()
     assert found is not None
-    x, y, left, right = np.zeros((4, 8), np.float32), np.zeros((4, 16), np.float32), room(32), room(128)
-    (pack,) = found.rows(x, left)
-    assert isinstance(pack, openblas.Native)
-    assert (list(map(id, pack.reads)), list(map(id, pack.writes))) == ([id(x)], [id(left)])
-    call = found.add(left, right, y)
-    assert (list(map(id, call.reads)), list(map(id, call.writes))) == ([id(left), id(right), id(y)], [id(y)])
+    x, y, left = np.zeros((4, 8), np.float32), np.zeros((4, 16), np.float32), np.zeros((4, 8), np.float32)
+    right = room(128)
+    seen = matrix(x), matrix(y), matrix(left), matrix(right.reshape(16, 8))
+    pack, call = found.rows(seen[0], seen[2]), found.add(seen[2], seen[3], seen[1])
+    assert (pack.reads, pack.writes) == ((seen[0],), (seen[2],))
+    assert (call.reads, call.writes) == ((seen[2], seen[3], seen[1]), (seen[1],))
 
 
 @needs_kernels
@@ -107,19 +139,24 @@ def test_where_anything_is_not_as_known_numpy_multiplies(
 def test_the_trial_finds_faults(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     add, rows = Kernels.add, Kernels.rows
 
-    def bad_add(self: Kernels, left: Array, right: Array, y: Array) -> Any:
+    def bad_add(self: Kernels, left: Matrix, right: Matrix, y: Matrix) -> Any:
         def call() -> None:
             add(self, left, right, y)()
             if fault == "wrong":
-                y[-1, -1] += 1
+                y.array[-1, -1] += 1
             if fault == "beside":
-                y.base[-1, -1] += 1
+                assert y.array.base is not None
+                y.array.base[-1, -1] += 1
 
         return call
 
-    def bad_rows(self: Kernels, x: Array, packed: Array) -> Any:
-        past = np.ndarray(1, np.float32, packed.base, packed.ctypes.data - packed.base.ctypes.data + packed.nbytes)
-        return [*rows(self, x, packed), lambda: past.fill(0) if fault == "packs beside" else None]
+    def bad_rows(self: Kernels, x: Matrix, packed: Matrix) -> Any:
+        def call() -> None:
+            rows(self, x, packed)()
+            if fault == "packs beside":
+                ctypes.memset(packed.span[1], 0, 4)
+
+        return call
 
     found = kernels()
     assert found is not None

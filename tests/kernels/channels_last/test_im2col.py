@@ -108,7 +108,7 @@ def test_with_a_packed_weight(
     b = rounded((g.filters,), 3) if biased else None
     residual = rounded((g.batch, g.filters, *g.out), 4) if epilogue.residual else None
     with (
-        patch.multiple(product, _SMALL=0, _SHALLOW=0, _TILE_OF_ROWS=500, _FEWEST_ROWS=3),
+        patch.multiple(product, _SMALL=0, _SHALLOW=0, _TILE_OF_ROWS=500, _FEWEST_ROWS=3, _FEWEST_FILTERS=1),
         patch.multiple(im2col, _FEWEST_POSITIONS=1, _FEW_IF_PACKED=1 << 30 if divided else 0, _SMALL_WEIGHT=0),
         patch.object(blocks, "_BLOCK_BYTES", budget),
         patch.object(channels_first, "_WORTH_SHARING", 1),

@@ -93,7 +93,7 @@ def test_packed_product(stack: int, rows: int, depth: int, filters: int, parts: 
     expected = y + x @ w
     with patch.multiple(product, **parts):
         packed = PackedProduct(found, (stack, depth, filters), lambda: w, rows, workers)
-        make(packed.calls(x, y, room(packed.scratch)))
+        make(packed.stacked(x, y, room(packed.scratch)))
     np.testing.assert_array_equal(y, expected)
     assert packed.held == w.nbytes
 
@@ -102,7 +102,7 @@ def test_packed_product(stack: int, rows: int, depth: int, filters: int, parts: 
 @given(
     SIZES,
     SIZES,
-    st.integers(1, 70),
+    st.integers(16, 70),
     st.sampled_from(["rows", "columns", "gaps"]),
     st.builds(Epilogue, st.booleans(), st.sampled_from([None, 0.0]), st.sampled_from([None, 6.0])),
     st.booleans(),
@@ -135,3 +135,4 @@ def test_what_is_packed_beforehand() -> None:
 
     assert kind(49, 512, 2048) is kind(3136, 256, 64) is PackedProduct
     assert kind(49, 512, 2048, np.float64) is kind(3136, 64, 256) is kind(4, 256, 256) is Product
+    assert kind(3136, 512, 15) is Product

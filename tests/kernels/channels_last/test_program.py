@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.kernels.test_openblas import matrix
 from tinygraph.kernels.channels_last import program as programs
 from tinygraph.kernels.channels_last.program import Call, Program, chained, make
 from tinygraph.kernels.openblas import Native
@@ -79,10 +80,10 @@ def test_workers_that_need_nothing_of_each_other_do_not_wait() -> None:
 def test_calls_of_a_library_tell_what_they_read_and_write() -> None:
     def native(reads: Sequence[Array], writes: Sequence[Array]) -> Call:
         call = Native(lambda: None)
-        call.reads, call.writes = reads, writes
+        call.reads, call.writes = (list(map(matrix, arrays)) for arrays in (reads, writes))
         return call
 
-    a, b, c, d = np.zeros((4, 3))
+    a, b, c, d = np.zeros((4, 1, 3), np.float32)
     first = Program([[[native([a], [b])], [native([c], [d])]]])
     for reads, writes, phases in (b, a, 1), (d, a, 2), (a, d, 2), (a, c, 2), (a, b, 1):
         second = Program([[[native([reads], [writes])], [native([d], [d])]]])

@@ -21,11 +21,12 @@ from tinygraph.kernels.packed import packed
 from tinygraph.kernels.scratch import Array, Bound, Index, carve, room
 from tinygraph.kernels.workers import shares
 
-# A weight is packed for each block: there should be enough positions for that.
+# NumPy packs a weight for each block: there should be enough positions for that.
 _FEWEST_POSITIONS = 192
-# Where workers would have fewer positions each, and the weight is not small, they divide the filters; ...
+# Where workers would have fewer positions each, and the weight is not small, they divide the filters; with kernels
+# that read a packed weight, fewer positions are enough.
 _FEW_POSITIONS = 128
-_FEW_IF_PACKED = 64  # ... where it has been packed before, each had better read all of it.
+_FEW_IF_PACKED = 64
 _SMALL_WEIGHT = 1 << 16
 
 
@@ -95,7 +96,9 @@ class Im2col:
             by_group = weight.reshape(g.groups, -1, *weight.shape[1:])
             by_tap = np.moveaxis(by_group, (2, 1), (-2, -1))  # [groups, *kernel, channels, filters]
             self.products = [GroupedProduct(by_tap, partial(packed, by_tap))]
-        self.held = sum(product.held for product in self.products) + (0 if self.divided else self.finisher.held)
+        self.held = sum(product.held for product in self.products)
+        if not self.divided and (epilogue.residual or not isinstance(self.products[0], PackedProduct)):
+            self.held += self.finisher.held
         frame = 0 if g.is_pointwise else max(prod(self._frame(block)) for block in blocks)
         columns = 0 if self.direct else largest * g.groups * g.depth
         rows = [(product.scratch,) for product in self.products]
@@ -129,16 +132,16 @@ class Im2col:
             apart = list(carve(workspace[self.workspace :], self.g.dtype, *self.results))
         (product,) = self.products
         phase = []
-        for team, (fillings, (rows,)), results in zip(self.teams, bound, apart, strict=True):
+        for team, (fillings, (scratch,)), results in zip(self.teams, bound, apart, strict=True):
             calls: list[Call] = []
             for block, filling in zip(team, fillings, strict=True):
                 place = self._place(block)
-                y, residual = flat[place], None if added is None else added[place]
-                target = y if results is None else results[: len(y)]
+                made, more = flat[place], None if added is None else added[place]
+                target = made if results is None else results[: len(made)]
                 calls += [] if filling is None else filling.calls(x)
                 matrix = self._matrix(x, place, filling)
-                calls += finished(product, self.finisher, matrix, target, b, residual, rows)
-                calls += [] if target is y else [partial(np.copyto, y, target)]
+                calls += finished(product, self.finisher, matrix, target, b, more, scratch)
+                calls += [] if target is made else [partial(np.copyto, made, target)]
             phase.append(calls)
         return Program([phase])
 
@@ -149,7 +152,7 @@ class Im2col:
         residual: Array | None,
         y: Array,
         fillings: Sequence[Filling | None],
-        rows: Sequence[Array],
+        scratch: Sequence[Array],
     ) -> list[list[list[Call]]]:
         """Each worker computes some filters, of all blocks."""
         phases: list[list[list[Call]]] = []
@@ -160,10 +163,10 @@ class Im2col:
                 phases += [[first], rest]
             matrix = self._matrix(x, place, filling)
             phases.append([])
-            for product, part, scratch in zip(self.products, self.filters, rows, strict=True):
+            for product, part, memory in zip(self.products, self.filters, scratch, strict=True):
                 target, bias = y[place, part], None if b is None else b[part]
                 added = None if residual is None else residual[place, part]
-                phases[-1].append(finished(product, self.finisher, matrix, target, bias, added, scratch))
+                phases[-1].append(finished(product, self.finisher, matrix, target, bias, added, memory))
         return phases
 
     def _matrix(self, x: Array, place: slice, filling: Filling | None) -> Array:

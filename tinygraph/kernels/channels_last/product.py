@@ -10,7 +10,7 @@ Other libraries multiply such parts no slower than they are used to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from functools import partial
 from math import prod
 from typing import Any
@@ -19,7 +19,8 @@ import numpy as np
 
 from tinygraph.kernels.channels_last.epilogue import Finisher
 from tinygraph.kernels.channels_last.program import Call
-from tinygraph.kernels.openblas import Kernels, kernels
+from tinygraph.kernels.channels_last.program import make as run
+from tinygraph.kernels.openblas import Kernels, Matrix, kernels
 from tinygraph.kernels.scratch import Array, allocate
 from tinygraph.kernels.workers import shares, together
 
@@ -38,6 +39,8 @@ _PART = 1 << 17
 # ... and rows of so many numbers, with their results.
 _TILE_OF_ROWS = 1 << 17
 _FEWEST_ROWS = 48
+# For fewer filters it costs as much to pack the rows.
+_FEWEST_FILTERS = 16
 
 
 Make = Callable[[], Array]
@@ -122,28 +125,28 @@ class Product:
 
 
 class PackedProduct:
-    """y = y + x @ weight for a stack of matrices in single precision, with the weight packed beforehand.
+    """y = y + x @ weight for a stack of weights in single precision, packed beforehand.
 
     Args:
         found: what multiplies.
-        shape: of the weight, [stack, depth, filters].
-        make: makes the weight, which never changes.
-        rows: how many each x has, at most.
-        workers: threads that may pack it.
+        shape: of the weights, [stack, depth, filters].
+        make: makes the weights, which never change.
+        most: how many rows each x has, at most.
+        workers: threads that may pack them.
         keep: as in Product.
 
     Attributes:
-        held: bytes of the packed weight.
+        held: bytes of the packed weights.
         scratch: numbers of memory that are needed, where packed rows go.
     """
 
     has_vectors = False  # no stride has a say in the order in which it sums
 
     def __init__(
-        self, found: Kernels, shape: tuple[int, int, int], make: Make, rows: int, workers: int, keep: Keep = _anew
+        self, found: Kernels, shape: tuple[int, int, int], make: Make, most: int, workers: int, keep: Keep = _anew
     ) -> None:
         stack, depth, filters = shape
-        self._kernels, self.rows = found, rows
+        self._kernels, self.most = found, most
         self._depths = shares(depth, -(-depth // _DEEP))
         deepest = max(depths.stop - depths.start for depths in self._depths)
         vectors = -(-filters // _VECTOR)
@@ -154,47 +157,69 @@ class PackedProduct:
 
         def pack() -> Array:
             packed = allocate(prod(shape) * 4).view(np.float32).reshape(stack, -1)
-            pieces = [
-                (weight[depths, part], piece)
-                for weight, memory in zip(make(), packed, strict=True)
-                for depths, parts in self._pieces(memory)
-                for part, piece in parts
-            ]
-
-            def share(numbers: slice) -> None:
-                for weight, piece in pieces[numbers]:
-                    found.weight(weight, piece)
-
-            together([partial(share, numbers) for numbers in shares(len(pieces), workers)])
+            calls: list[Call] = []
+            for weight, memory in zip(make(), packed, strict=True):
+                before, whole = _seen(weight.T)
+                for call in before:
+                    call()
+                for depths, parts in self._pieces(memory):
+                    calls += [found.weight(whole.part(part, depths), piece) for part, piece in parts]
+            together([partial(run, calls[share]) for share in shares(len(calls), workers)])
             return packed
 
-        self._weight = keep(("packed", *shape, len(self._depths), len(self._filters)), pack)
-        self.held = self._weight.nbytes
-        self.scratch = rows * deepest
+        weights = keep(("packed", *shape, len(self._depths), len(self._filters)), pack)
+        self._weights = list(map(self._pieces, weights))
+        self.held = weights.nbytes
+        self.scratch = most * deepest
 
-    def calls(self, x: Array, y: Array, scratch: Array) -> list[Call]:
-        """What adds to y [stack, rows, filters] what x [stack, rows, depth] gives.
-
-        Rows of either may be parts of longer ones.
-        """
+    def calls(self, number: int, x: Matrix, y: Matrix, scratch: Matrix) -> list[Call]:
+        """What adds to y [rows, filters], of contiguous rows, what x [rows, depth] gives with one of the weights."""
+        assert x.rows <= self.most
         calls: list[Call] = []
-        for left, weight, result in zip(x, self._weight, y, strict=True):
-            for depths, parts in self._pieces(weight):
-                rows = scratch[: len(left) * (depths.stop - depths.start)]
-                calls += self._kernels.rows(left[:, depths], rows)
-                calls += [self._kernels.add(rows, piece, result[:, part]) for part, piece in parts]
+        every = slice(0, x.rows)
+        for depths, parts in self._weights[number]:
+            depth = depths.stop - depths.start
+            rows = Matrix(scratch.array, scratch.address, x.rows, depth, depth)
+            calls.append(self._kernels.rows(x.part(every, depths), rows))
+            calls += [self._kernels.add(rows, piece, y.part(every, part)) for part, piece in parts]
         return calls
 
-    def _pieces(self, packed: Array) -> Iterator[tuple[slice, list[tuple[slice, Array]]]]:
+    def stacked(self, x: Array, y: Array, scratch: Array) -> list[Call]:
+        """What adds to y [stack, rows, filters] what x [stack, rows, depth] gives; rows are contiguous."""
+        memory = _matrix(scratch[np.newaxis])
+        pairs = zip(map(_matrix, x), map(_matrix, y), strict=True)
+        return [call for n, pair in enumerate(pairs) for call in self.calls(n, *pair, memory)]
+
+    def _pieces(self, packed: Array) -> list[tuple[slice, list[tuple[slice, Matrix]]]]:
         """Each part of the depth, and with it the parts of the filters and where the weight of both is."""
-        start = 0
+        found = []
+        address = packed.ctypes.data
         for depths in self._depths:
+            depth = depths.stop - depths.start
             parts = []
             for part in self._filters:
-                stop = start + (depths.stop - depths.start) * (part.stop - part.start)
-                parts.append((part, packed[start:stop]))
-                start = stop
-            yield depths, parts
+                piece = Matrix(packed, address, part.stop - part.start, depth, depth)
+                parts.append((part, piece))
+                address += piece.rows * depth * packed.itemsize
+            found.append((depths, parts))
+        return found
+
+
+def _matrix(array: Array) -> Matrix:
+    """Where [rows, columns] are, of which the rows are contiguous."""
+    found = Matrix.of(array)
+    assert found is not None
+    assert found.by_row
+    return found
+
+
+def _seen(x: Array) -> tuple[list[Call], Matrix]:
+    """Where [rows, columns] are; if neither are contiguous, those of a copy, and what makes it."""
+    found = Matrix.of(x)
+    if found is not None:
+        return [], found
+    copy = np.empty(x.shape, x.dtype)  # none of the maps that a session lays out needs it
+    return [partial(np.copyto, copy, x)], Matrix(copy, copy.ctypes.data, len(x), x.shape[1], x.shape[1])
 
 
 def prepared(weight: Array, rows: int, workers: int, keep: Keep = _anew) -> Product | PackedProduct:
@@ -202,7 +227,7 @@ def prepared(weight: Array, rows: int, workers: int, keep: Keep = _anew) -> Prod
     filters = weight.shape[-1]
     depth = weight.size // filters
     found = packing(weight.dtype, rows, depth, filters)
-    if found is None or depth <= _SHALLOW:
+    if found is None or depth <= _SHALLOW or filters < _FEWEST_FILTERS:
         return Product(weight, rows, keep)
     rows = min(rows, max(_TILE_OF_ROWS // (filters + min(depth, _DEEP)), _FEWEST_ROWS))
     return PackedProduct(found, (1, depth, filters), lambda: weight.reshape(1, depth, filters), rows, workers, keep)
@@ -259,11 +284,13 @@ def finished(
         residual: like y.
         scratch: for as many numbers as the product asks for.
     """
-    if isinstance(product, PackedProduct):
-        calls: list[Call] = []
-        for tile in shares(len(x), -(-len(x) // product.rows)):
-            calls += finisher.beginning(y[tile], bias, None if residual is None else residual[tile])
-            calls += product.calls(x[np.newaxis, tile], y[np.newaxis, tile], scratch)
-            calls += finisher.bounding(y[tile])
-        return calls
-    return product.calls(x, y) + finisher.calls(y, bias, residual)
+    if not isinstance(product, PackedProduct):
+        return product.calls(x, y) + finisher.calls(y, bias, residual)
+    calls, left = _seen(x)
+    result, memory = _matrix(y), _matrix(scratch[np.newaxis])
+    for tile in shares(len(x), -(-len(x) // product.most)):
+        calls += finisher.beginning(y[tile], bias, None if residual is None else residual[tile])
+        part, target = (matrix.part(tile, slice(0, matrix.columns)) for matrix in (left, result))
+        calls += product.calls(0, part, target, memory)
+        calls += finisher.bounding(y[tile])
+    return calls

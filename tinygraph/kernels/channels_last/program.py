@@ -1,4 +1,4 @@
-"""NumPy calls on arrays that stay where they are, in the order in which workers make them.
+"""Calls on arrays that stay where they are, of NumPy or of a library, in the order in which workers make them.
 
 Whenever a worker runs Python the others wait for it, and waking one up takes longer than many a call. So all views
 are made beforehand, and nothing but calls is left.
@@ -15,13 +15,12 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from tinygraph.kernels.awake import Barriers, can_wait
-from tinygraph.kernels.openblas import Native
+from tinygraph.kernels.openblas import Matrix, Native, Span
 from tinygraph.kernels.scratch import Array
 from tinygraph.kernels.workers import together
 
 Call = Callable[[], object]
 Phase = Sequence[Sequence[Call]]
-Span = tuple[int, int]  # of memory: from an address to another
 
 
 class Program:
@@ -100,16 +99,15 @@ class _Reach(NamedTuple):
 def _reach(calls: Sequence[Call]) -> _Reach | None:
     """What calls reach; None if they do not tell."""
     reads: list[Any] = []
-    writes: list[Array] = []
+    writes: list[Array | Matrix] = []
     for call in calls:
-        if isinstance(call, Native):
-            reads += call.reads
-            writes += call.writes
-            continue
         if not isinstance(call, partial):
             return None
         function: Any = call.func
-        if isinstance(function, np.ufunc) and "out" in call.keywords:
+        if isinstance(call, Native):
+            reads += call.reads
+            writes += call.writes
+        elif isinstance(function, np.ufunc) and "out" in call.keywords:
             reads += call.args
             writes.append(call.keywords["out"])
         elif function is np.copyto:
@@ -119,14 +117,13 @@ def _reach(calls: Sequence[Call]) -> _Reach | None:
             writes.append(function.__self__)
         else:
             return None
-    arrays = [a for a in reads if isinstance(a, np.ndarray)]
-    return _Reach(_spans(map(byte_bounds, arrays)), _spans(map(byte_bounds, writes)))
+    return _Reach(_spans(reads), _spans(writes))
 
 
 def _both(one: _Reach | None, other: _Reach | None) -> _Reach | None:
     if one is None or other is None:
         return None
-    return _Reach(_spans(one.reads + other.reads), _spans(one.writes + other.writes))
+    return _Reach(_merged(one.reads + other.reads), _merged(one.writes + other.writes))
 
 
 def _depends(later: _Reach | None, former: _Reach | None) -> bool:
@@ -140,7 +137,13 @@ def _depends(later: _Reach | None, former: _Reach | None) -> bool:
     )
 
 
-def _spans(spans: Iterable[Span]) -> list[Span]:
+def _spans(operands: Sequence[Any]) -> list[Span]:
+    """Where arrays and matrices are; numbers are nowhere."""
+    matrices = [each.span for each in operands if isinstance(each, Matrix)]
+    return _merged([*matrices, *(byte_bounds(each) for each in operands if isinstance(each, np.ndarray))])
+
+
+def _merged(spans: Iterable[Span]) -> list[Span]:
     """The same memory, in order, in as few spans."""
     found: list[Span] = []
     for start, stop in sorted(spans):

@@ -204,7 +204,7 @@ class Outlet:
         if isinstance(self.weight, PackedProduct):
             found = [partial(self.rows.fill, 0)]
             found += [] if bias is None else [partial(np.copyto, self.bias, bias)]
-            found += self.weight.calls(self.tiles[:, 0], self.products[:, 0], self.packed)
+            found += self.weight.stacked(self.tiles[:, 0], self.products[:, 0], self.packed)
         else:
             found = [partial(np.matmul, self.tiles, self.weight, out=self.products)]
             found += [] if bias is None else [partial(np.add, self.bias, bias, out=self.bias)]
