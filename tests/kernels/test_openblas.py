@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.lib.array_utils import byte_bounds
 
 from tinygraph.kernels import openblas
-from tinygraph.kernels.openblas import Kernels, Matrix, kernels
+from tinygraph.kernels.openblas import Kernels, Matrix, kernels, matrix
 from tinygraph.kernels.scratch import Array, allocate
 
 needs_kernels = pytest.mark.skipif(kernels() is None, reason="this NumPy has no OpenBLAS whose kernels are known")
@@ -53,12 +53,6 @@ def whole(rows: int, columns: int, seed: int, order: str) -> Array:
 
 def room(size: int) -> Array:
     return allocate(4 * size).view(np.float32)
-
-
-def matrix(array: Array) -> Matrix:
-    found = Matrix.of(array)
-    assert found is not None
-    return found
 
 
 @needs_kernels

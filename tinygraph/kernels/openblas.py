@@ -89,6 +89,13 @@ class Matrix(NamedTuple):
         return min(ends), max(ends) + _ITEM * inner
 
 
+def matrix(array: Array) -> Matrix:
+    """Where an array is that has contiguous rows or columns."""
+    found = Matrix.of(array)
+    assert found is not None
+    return found
+
+
 class Kernels:
     """Single precision. The order of packed numbers is the library's own; they begin at an address, without gaps.
 
@@ -118,6 +125,7 @@ class Kernels:
 
     def add(self, rows: Matrix, weight: Matrix, y: Matrix) -> Native:
         """What adds the product of packed rows and a packed weight to y, whose rows are contiguous."""
+        assert y.by_row
         sizes = _whole(y.columns), _whole(y.rows), _whole(rows.columns)
         pointers = map(ctypes.c_void_p, (weight.address, rows.address, y.address))
         call = Native(self._multiply, *sizes, _ONE, *pointers, _whole(y.lead))
@@ -176,11 +184,11 @@ def _works(found: Kernels) -> bool:
             expected = y.copy()
             expected[1:-1, 1:-1] += x @ weight.T
             memory = [np.full(size + 2 * _GAP + 1, np.nan, np.float32) for size in (rows * depth, filters * depth)]
-            left, right = (_matrix(m[_GAP + 1 : -_GAP].reshape(-1, depth)) for m in memory)
+            left, right = (matrix(m[_GAP + 1 : -_GAP].reshape(-1, depth)) for m in memory)
             calls = [
-                found.weight(_matrix(weight), right),
-                found.rows(_matrix(x), left),
-                found.add(left, right, _matrix(y[1:-1, 1:-1])),
+                found.weight(matrix(weight), right),
+                found.rows(matrix(x), left),
+                found.add(left, right, matrix(y[1:-1, 1:-1])),
             ]
             for call in calls:
                 call()
@@ -188,12 +196,6 @@ def _works(found: Kernels) -> bool:
             if not np.array_equal(y, expected) or not np.isnan(np.concatenate(gaps)).all():
                 return False
     return True
-
-
-def _matrix(array: Array) -> Matrix:
-    found = Matrix.of(array)
-    assert found is not None
-    return found
 
 
 def _count(*shape: int) -> Array:

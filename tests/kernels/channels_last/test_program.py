@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.kernels.test_openblas import matrix
 from tinygraph.kernels.channels_last import program as programs
 from tinygraph.kernels.channels_last.program import Call, Program, chained, make
-from tinygraph.kernels.openblas import Native
+from tinygraph.kernels.openblas import Native, matrix
 from tinygraph.kernels.scratch import Array
 
 SIZE = 24

@@ -20,7 +20,7 @@ import numpy as np
 from tinygraph.kernels.channels_last.epilogue import Finisher
 from tinygraph.kernels.channels_last.program import Call
 from tinygraph.kernels.channels_last.program import make as run
-from tinygraph.kernels.openblas import Kernels, Matrix, kernels
+from tinygraph.kernels.openblas import Kernels, Matrix, kernels, matrix
 from tinygraph.kernels.scratch import Array, allocate
 from tinygraph.kernels.workers import shares, together
 
@@ -160,8 +160,7 @@ class PackedProduct:
             calls: list[Call] = []
             for weight, memory in zip(make(), packed, strict=True):
                 before, whole = _seen(weight.T)
-                for call in before:
-                    call()
+                run(before)
                 for depths, parts in self._pieces(memory):
                     calls += [found.weight(whole.part(part, depths), piece) for part, piece in parts]
             together([partial(run, calls[share]) for share in shares(len(calls), workers)])
@@ -186,8 +185,8 @@ class PackedProduct:
 
     def stacked(self, x: Array, y: Array, scratch: Array) -> list[Call]:
         """What adds to y [stack, rows, filters] what x [stack, rows, depth] gives; rows are contiguous."""
-        memory = _matrix(scratch[np.newaxis])
-        pairs = zip(map(_matrix, x), map(_matrix, y), strict=True)
+        memory = matrix(scratch[np.newaxis])
+        pairs = zip(map(matrix, x), map(matrix, y), strict=True)
         return [call for n, pair in enumerate(pairs) for call in self.calls(n, *pair, memory)]
 
     def _pieces(self, packed: Array) -> list[tuple[slice, list[tuple[slice, Matrix]]]]:
@@ -205,21 +204,13 @@ class PackedProduct:
         return found
 
 
-def _matrix(array: Array) -> Matrix:
-    """Where [rows, columns] are, of which the rows are contiguous."""
-    found = Matrix.of(array)
-    assert found is not None
-    assert found.by_row
-    return found
-
-
 def _seen(x: Array) -> tuple[list[Call], Matrix]:
     """Where [rows, columns] are; if neither are contiguous, those of a copy, and what makes it."""
     found = Matrix.of(x)
     if found is not None:
         return [], found
     copy = np.empty(x.shape, x.dtype)  # none of the maps that a session lays out needs it
-    return [partial(np.copyto, copy, x)], Matrix(copy, copy.ctypes.data, len(x), x.shape[1], x.shape[1])
+    return [partial(np.copyto, copy, x)], matrix(copy)
 
 
 def prepared(weight: Array, rows: int, workers: int, keep: Keep = _anew) -> Product | PackedProduct:
@@ -287,10 +278,10 @@ def finished(
     if not isinstance(product, PackedProduct):
         return product.calls(x, y) + finisher.calls(y, bias, residual)
     calls, left = _seen(x)
-    result, memory = _matrix(y), _matrix(scratch[np.newaxis])
+    result, memory = matrix(y), matrix(scratch[np.newaxis])
     for tile in shares(len(x), -(-len(x) // product.most)):
         calls += finisher.beginning(y[tile], bias, None if residual is None else residual[tile])
-        part, target = (matrix.part(tile, slice(0, matrix.columns)) for matrix in (left, result))
+        part, target = (whole.part(tile, slice(0, whole.columns)) for whole in (left, result))
         calls += product.calls(0, part, target, memory)
         calls += finisher.bounding(y[tile])
     return calls
